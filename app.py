@@ -1,0 +1,325 @@
+"""The chat page: wiring and limits. The model loads in a thread of its own, so the page is there at once."""
+
+from __future__ import annotations
+
+import atexit
+import html
+import logging
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import unquote
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read while gradio is imported
+
+import gradio as gr  # noqa: E402
+import typer  # noqa: E402
+from gradio.data_classes import FileDataDict  # noqa: E402
+from gradio.utils import get_upload_folder  # noqa: E402
+from PIL import Image  # noqa: E402
+
+from assistant import render  # noqa: E402
+from assistant.desk import Desk  # noqa: E402
+from assistant.errors import LookTwiceError, MediaError  # noqa: E402
+from assistant.media import read_media  # noqa: E402
+from assistant.prompts import DEFAULT_QUESTION, MAX_QUESTION  # noqa: E402
+from assistant.session import Done, Looked, Session, Stage, Words  # noqa: E402
+from assistant.types import Finding, Look, Media  # noqa: E402
+from data.examples import Example, example_pictures  # noqa: E402
+
+MAX_MESSAGES, MAX_WAITING, SHOWN_SIDE = 40, 16, 480  # messages in one chat, visitors in the queue, pixels
+REFUSED = "Only pictures uploaded here are looked at: addresses and paths are not opened."
+BROKEN = "Something went wrong inside; the server's log says what. The conversation can go on."
+NO_EVIDENCE = "### Evidence\nThe heatmap, the score and the places stand here once there is a picture."
+STATES = {
+    "loading": "Loading the model …", "waiting": "Waiting for another answer to be finished …",
+    "looking": "Looking at the picture …", "answering": "Answering …", "deciding": "Weighing the verdict …", "": "",
+}  # fmt: skip
+log = logging.getLogger("looktwice.app")
+Changes = Iterator[dict[Any, Any]]
+
+
+class Talk:
+    """One visitor's conversation: the session, what the chat shows, and the stop signal of the running answer."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk, self._session = desk, None
+        self.messages: list[dict[str, Any]] = []
+        self.stop = threading.Event()
+        self.busy = self.closed = False
+
+    def session(self) -> Session:
+        """The session, begun with the first question; raises LookTwiceError when there is no model."""
+        self._session = self._session or self._desk.session()
+        return self._session
+
+    def say(self, role: str, content: Any) -> dict[str, Any]:
+        """Append one message; the oldest leave the page."""
+        self.messages = [*self.messages, {"role": role, "content": content}][-MAX_MESSAGES:]
+        return self.messages[-1]
+
+
+class Page(gr.Blocks):
+    """Blocks that refuse every file which is not an upload of their own, before anything opens or fetches it."""
+
+    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any) -> list[Any]:
+        """As in Blocks; raises gr.Error for a foreign file in `inputs`."""
+        refuse_foreign_files(inputs)
+        return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
+
+
+def refuse_foreign_files(value: Any) -> None:
+    """Raise gr.Error when a JSON value holds a file that is no upload: another path, or any address but its own."""
+    if isinstance(value, dict) and ("path" in value or "url" in value):
+        path, url = value.get("path"), value.get("url")
+        if not is_upload(path) or not (url is None or unquote(str(url)).endswith(f"file={path}")):
+            raise gr.Error(REFUSED, print_exception=False)
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            refuse_foreign_files(item)
+
+
+def is_upload(path: Any) -> bool:
+    """Whether this is the path of a file in the page's own upload folder, links followed."""
+    if not isinstance(path, str) or "\0" in path:
+        return False
+    file = Path(path).resolve()
+    return file.is_relative_to(Path(get_upload_folder()).resolve()) and file.is_file()
+
+
+def read_upload(path: Any) -> Media:
+    """The picture of an upload; raises MediaError."""
+    if not is_upload(path):
+        raise MediaError(REFUSED)
+    return read_media(Path(path))
+
+
+def shown(media: Media) -> dict[str, Any]:
+    """A small copy of the picture as content of a chat message; browsers cannot show every kind of file we read."""
+    image = Image.fromarray(media.frames[0].pixels)
+    image.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
+    file = Path(tempfile.mkdtemp(dir=get_upload_folder())) / "picture.webp"
+    image.save(file)
+    return {"path": str(file), "alt_text": f"Your picture {render.plain(media.name)}"}
+
+
+def status_html(state: str, failure: str = "") -> str:
+    """The line that says what the assistant is doing; screen readers announce it."""
+    return f'<div role="status" aria-live="polite">{html.escape(failure or STATES[state])}</div>'
+
+
+def thumbnail(example: Example) -> tuple[Image.Image, str]:
+    """A small copy of an example, and its caption, for the gallery."""
+    image = Image.open(example.file).convert("RGB")
+    image.thumbnail((240, 240))
+    return image, example.caption
+
+
+class Parts:
+    """The page's components, laid out; the order of `changing` is the order of results for API clients."""
+
+    def __init__(self) -> None:
+        self.talk = gr.State(None)
+        gr.Markdown("# LookTwice\nShow it a picture: it says whether something is wrong, where, and why.",
+                    elem_id="title")
+        with gr.Row():
+            with gr.Column(scale=5, min_width=300):
+                self._build_chat()
+            with gr.Column(scale=5, min_width=300, elem_id="evidence"):
+                self._build_evidence()
+        self.gallery = gr.Gallery(label="Examples", show_label=False, elem_id="examples", allow_preview=False,
+                                  columns=6, height="auto", interactive=False, buttons=[], visible=False)
+        self.changing = [self.chatbot, self.box, self.talk, self.status, self.evidence, self.verdict, self.meter,
+                         self.overlay, self.original, self.details]
+
+    def _build_chat(self) -> None:
+        self.chatbot = gr.Chatbot(
+            label="Conversation", elem_id="chat", height=460, sanitize_html=True, allow_tags=False, buttons=["copy"],
+            latex_delimiters=[], feedback_options=None,
+            placeholder="**Add a picture, or take an example below.**<br>Then ask on: where is it, how sure are you?",
+        )  # fmt: skip
+        self.status = gr.HTML(status_html("loading"), elem_id="status", padding=False)
+        self.box = gr.MultimodalTextbox(
+            label="Your question", show_label=False, sources=["upload"], file_types=["image"], file_count="single",
+            placeholder=DEFAULT_QUESTION, max_plain_text_length=MAX_QUESTION, elem_id="box",
+        )  # fmt: skip
+        with gr.Row():
+            self.stop = gr.Button("Stop", size="md", min_width=100)
+            self.new = gr.Button("New conversation", size="md", min_width=100)
+
+    def _build_evidence(self) -> None:
+        view: dict[str, Any] = {"show_label": False, "interactive": False, "height": 380}
+        self.verdict = gr.Markdown(NO_EVIDENCE, elem_id="verdict", sanitize_html=True)
+        with gr.Column(visible=False) as self.evidence:
+            self.meter = gr.HTML(elem_id="meter", padding=False)
+            with gr.Tab("Heatmap"):
+                self.overlay = gr.Image(label="Heatmap", buttons=["download", "fullscreen"], **view,
+                                        alt_text="The picture with suspicious places coloured and numbered")
+            with gr.Tab("Original"):
+                self.original = gr.Image(label="Original", buttons=["fullscreen"], **view,
+                                         alt_text="The picture as it was given")
+            self.details = gr.Markdown(elem_id="regions", sanitize_html=True)
+
+    def show_look(self, look: Look) -> dict[Any, Any]:
+        """The evidence of a look whose verdict is still to come."""
+        return {
+            self.evidence: gr.Column(visible=True), self.verdict: "### Not decided yet", self.meter: "",
+            self.overlay: render.overlay(look), self.original: look.thumbnail,
+            self.details: render.evidence_markdown(look.regions, look.warnings),
+        }  # fmt: skip
+
+    def show_finding(self, finding: Finding | None) -> dict[Any, Any]:
+        """The verdict on the look that is shown; nothing without one."""
+        if finding is None:
+            return {}
+        return {
+            self.verdict: f"### {render.verdict_line(finding)}", self.meter: render.meter_html(finding),
+            self.details: render.evidence_markdown(finding.regions, finding.warnings),
+        }  # fmt: skip
+
+
+def build(desk: Desk) -> Page:
+    """The page for one model."""
+    with Page(title="LookTwice", analytics_enabled=False, delete_cache=(600, 3600)) as page:
+        parts = Parts()
+
+        def chat(message: dict[str, Any] | None, talk: Talk | None) -> Changes:
+            """Answer a message of text and at most one uploaded picture; the first result is the conversation."""
+            files = list((message or {}).get("files") or [])
+
+            def picture() -> Media | None:
+                if len(files) > 1:
+                    raise MediaError("One picture at a time, please.")
+                return read_upload(files[0]) if files else None
+
+            yield from turn(talk, str((message or {}).get("text") or "").strip(), picture)
+
+        def example(talk: Talk | None, event: gr.SelectData) -> Changes:
+            """Look at the example that was clicked."""
+            chosen = example_pictures()[event.index]
+            yield from turn(talk, DEFAULT_QUESTION, lambda: read_media(chosen.file, name=chosen.caption))
+
+        def turn(talk: Talk | None, text: str, picture: Callable[[], Media | None]) -> Changes:
+            """One question: what changes on the page, step by step, and whatever happens an end."""
+            talk = talk or Talk(desk)
+            if talk.busy:
+                raise gr.Error("One answer at a time: stop the running one first.", print_exception=False)
+            talk.busy = True
+            try:
+                yield from answer(talk, text, picture)
+            except Exception as error:
+                if not isinstance(error, LookTwiceError):
+                    log.exception("a turn failed")
+                talk.say("assistant", render.escape(str(error) if isinstance(error, LookTwiceError) else BROKEN))
+            finally:
+                talk.busy = False
+            if not talk.closed:
+                yield {parts.chatbot: talk.messages, parts.box: None, parts.talk: talk, parts.status: status_html("")}
+
+        def answer(talk: Talk, text: str, picture: Callable[[], Media | None]) -> Changes:
+            try:
+                media = picture()
+                if media is not None:
+                    talk.say("user", shown(media))
+            finally:  # the question stands in the chat before the sentence about a broken picture
+                if text:
+                    talk.say("user", render.escape(text[:MAX_QUESTION]))
+            talk.stop = threading.Event()
+            state = status_html("waiting" if desk.loaded.done() else "loading")
+            yield {parts.chatbot: talk.messages, parts.box: None, parts.talk: talk, parts.status: state}
+            reply: dict[str, Any] | None = None
+            for event in desk.answer(talk.session, text, media, talk.stop):
+                if talk.closed:
+                    return
+                if isinstance(event, Stage):
+                    yield {parts.status: status_html(event.name)}
+                elif isinstance(event, Looked):
+                    yield parts.show_look(event.look)
+                elif isinstance(event, Words | Done):
+                    note = "\n\n*(stopped)*" if isinstance(event, Done) and event.stopped else ""
+                    reply = reply or talk.say("assistant", "")
+                    reply["content"] = (render.escape(event.text.strip()) + note).strip()
+                    finding = event.finding if isinstance(event, Done) else None
+                    yield {parts.chatbot: talk.messages, **parts.show_finding(finding)}
+
+        def stop(talk: Talk | None) -> None:
+            """End the running answer at its next word."""
+            if talk is not None:
+                talk.stop.set()
+
+        def new(talk: Talk | None) -> dict[Any, Any]:
+            """Forget everything and begin again."""
+            if talk is not None:
+                talk.closed = True
+                talk.stop.set()
+            return {parts.talk: Talk(desk), parts.chatbot: [], parts.evidence: gr.Column(visible=False),
+                    parts.verdict: NO_EVIDENCE, parts.status: status_html("")}
+
+        def watch() -> Changes:
+            """Say that the model is loading until it is there, then show the examples."""
+            if not desk.loaded.done():
+                yield {parts.status: status_html("loading")}
+            desk.loaded.result()
+            pictures = [] if desk.failure else [thumbnail(example) for example in example_pictures()]
+            gallery = gr.Gallery(pictures, visible=bool(pictures))
+            yield {parts.status: status_html("", desk.failure), parts.gallery: gallery}
+
+        def inspect(picture: FileDataDict, question: str = DEFAULT_QUESTION) -> dict[str, Any]:
+            """The finding for one uploaded picture as a dict; the same numbers as the command line's --json."""
+            try:
+                media = read_upload(picture.get("path") if isinstance(picture, dict) else None)
+                job = desk.submit(lambda: desk.inspector.inspect(media, str(question or DEFAULT_QUESTION)))
+                return job.result().to_dict()
+            except LookTwiceError as error:
+                raise gr.Error(str(error), print_exception=False) from None
+            except Exception:
+                log.exception("an inspection failed")
+                raise gr.Error(BROKEN, print_exception=False) from None
+
+        quiet: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": MAX_WAITING}
+        parts.box.submit(chat, [parts.box, parts.talk], parts.changing, api_name="chat", **quiet)
+        parts.gallery.select(example, [parts.talk], parts.changing, api_visibility="private", **quiet)
+        parts.stop.click(stop, [parts.talk], None, queue=False, api_name="stop")
+        fresh = [parts.talk, parts.chatbot, parts.evidence, parts.verdict, parts.status]
+        parts.new.click(new, [parts.talk], fresh, queue=False, api_name="new")
+        parts.chatbot.clear(new, [parts.talk], fresh, queue=False, api_visibility="private")
+        page.load(watch, None, [parts.status, parts.gallery], api_visibility="private", **quiet)
+        gr.api(inspect, api_name="inspect")
+    return page
+
+
+def serve(page: Page, host: str, port: int | None, max_file_size: str, *, block: bool = True) -> str:
+    """Open the page within its limits; the address. `port` None takes a free one; returns at once unless `block`."""
+    Path(get_upload_folder()).mkdir(parents=True, exist_ok=True)
+    page.queue(max_size=MAX_WAITING, default_concurrency_limit=1)
+    theme = gr.themes.Default(  # fonts of the machine: the page must work without a network
+        primary_hue="teal", secondary_hue="teal", neutral_hue="slate",
+        font=("system-ui", "sans-serif"), font_mono=("ui-monospace", "monospace"),
+    )  # fmt: skip
+    _, url, _ = page.launch(
+        server_name=host, server_port=port, max_file_size=max_file_size, show_error=False, share=False, ssr_mode=False,
+        prevent_thread_lock=not block, footer_links=["api"], run_history=False, enable_monitoring=False, theme=theme,
+        css_paths=Path(__file__).with_name("app.css"),
+    )  # fmt: skip
+    return url
+
+
+def main(
+    profile: Annotated[str, typer.Option(help="The model to use.")] = "embedded",
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen at.")] = 7860,
+    max_file_size: Annotated[str, typer.Option(help="Largest upload.")] = "20mb",
+) -> None:
+    """Serve the chat page."""
+    uploads = tempfile.mkdtemp(prefix="looktwice-")  # of this run alone, gone with it
+    os.environ["GRADIO_TEMP_DIR"] = uploads
+    atexit.register(shutil.rmtree, uploads, ignore_errors=True)
+    serve(build(Desk(profile)), host, port, max_file_size)
+
+
+if __name__ == "__main__":
+    typer.run(main)

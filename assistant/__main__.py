@@ -1,0 +1,112 @@
+"""The command line: `python -m assistant PATH`. Exit code 0 for a finding, 2 for input that cannot be used."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import unicodedata
+from contextlib import nullcontext, redirect_stdout
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from assistant.errors import LookTwiceError, MediaError, QuestionError
+from assistant.prompts import MAX_QUESTION
+from assistant.types import Finding, Media
+
+BAD_INPUT = 2
+_COLOURS = {"anomalous": "bold red", "normal": "bold green", "unsure": "bold yellow"}
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def main(
+    path: Annotated[Path, typer.Argument(help="The picture: JPEG, PNG, WebP, BMP or TIFF.", show_default=False)],
+    ask: Annotated[str | None, typer.Option("--ask", help="A question; by default whether anything is wrong.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the finding as one JSON object.")] = False,
+    heatmap: Annotated[Path | None, typer.Option("--heatmap", help="Write the heatmap on the picture as PNG.")] = None,
+    profile: Annotated[str, typer.Option("--profile", help="The model to use.")] = "embedded",
+) -> None:
+    """Look at a picture and say whether something is wrong with it, where, and why."""
+    try:
+        media = _checked_input(path, ask, heatmap, profile)  # before the model, which takes seconds to load
+        with redirect_stdout(sys.stderr) if as_json else nullcontext():  # a library that prints must not break the JSON
+            finding = _inspect(media, ask, heatmap, profile, streaming=not as_json)
+    except LookTwiceError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(BAD_INPUT) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    if as_json:
+        typer.echo(json.dumps(finding.to_dict(), ensure_ascii=False, indent=2))
+
+
+def _checked_input(path: Path, question: str | None, heatmap: Path | None, profile: str) -> Media:
+    """The picture, after all that can be checked without a model has been; raises LookTwiceError."""
+    from assistant.media import read_media
+    from assistant.profiles import read_profile
+
+    if question is not None and not question.strip():
+        raise QuestionError("The question is empty.", "Leave --ask away or write a question.")
+    if question is not None and len(question) > MAX_QUESTION:
+        raise QuestionError(f"The question has more than {MAX_QUESTION} characters.", "Ask a shorter one.")
+    read_profile(profile)
+    media = read_media(path)
+    if heatmap is not None:
+        folder = heatmap.parent
+        if heatmap.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+            raise MediaError("The file given by --heatmap cannot be written.", "Name a file in an existing folder.")
+        if heatmap.exists() and heatmap.samefile(path):
+            raise MediaError("The file given by --heatmap is the picture itself.", "Name another file.")
+    return media
+
+
+def _inspect(media: Media, question: str | None, heatmap: Path | None, profile: str, streaming: bool) -> Finding:
+    """Load, look, answer; with `streaming` the words are printed as they come. Raises LookTwiceError."""
+    from assistant import load
+    from assistant.prompts import DEFAULT_QUESTION
+    from assistant.render import save_overlay
+    from assistant.session import Done, Looked, Session, Words
+
+    console = Console(highlight=False, markup=False)
+    with Console(stderr=True).status("Loading the model") if streaming else nullcontext():
+        inspector = load(profile)
+    finding: Finding | None = None
+    for event in Session(inspector).ask(question or DEFAULT_QUESTION, media):
+        if isinstance(event, Looked) and heatmap is not None:
+            save_overlay(event.look, heatmap)
+        if isinstance(event, Words) and streaming:
+            console.print(Text(_printable(event.piece)), end="", soft_wrap=True)
+        if isinstance(event, Done):
+            finding = event.finding
+    assert finding is not None  # a turn with a picture that nobody stops ends with one
+    if streaming:
+        console.print("\n")
+        _print(console, finding)
+    return finding
+
+
+def _print(console: Console, finding: Finding) -> None:
+    """Verdict, score, places and warnings below the words."""
+    from assistant.render import summary_lines
+
+    verdict, *others = summary_lines(finding)
+    console.print(Text(verdict, style=_COLOURS[finding.verdict]))
+    for line in others:
+        console.print(Text(line, style="yellow" if line.startswith("Note:") else ""), soft_wrap=True)
+    timings = finding.timings
+    took = f"Looked in {timings.look_s:.1f} s, answered in {timings.answer_s:.1f} s, loaded in {timings.load_s:.1f} s."
+    console.print(Text(took, style="dim"))
+
+
+def _printable(text: str) -> str:
+    """Words of a model without control characters, so that they cannot steer a terminal; line breaks stay."""
+    return "".join(c for c in text if c == "\n" or unicodedata.category(c)[0] != "C")
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m assistant")

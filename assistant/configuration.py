@@ -1,0 +1,138 @@
+"""LookTwiceConfig: every size of the model; nothing after the tower reads a literal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import AutoConfig, LlamaConfig, PreTrainedConfig
+
+
+class LookTwiceVisionConfig(PreTrainedConfig):
+    """The vision tower and how a picture is brought to it.
+
+    Args:
+        backbone: timm model name whose `features_only` form gives the levels.
+        out_indices: which timm stages become levels, coarse last.
+        channels: channels of each level; checked against the backbone.
+        strides: pixels per cell of each level.
+        image_side: side of the square with the pixel budget of one look; other aspects keep the budget.
+        max_aspect: longer side over shorter side beyond which a picture is squeezed.
+        image_mean, image_std: per channel, on pixels scaled to 0..1.
+    """
+
+    model_type = "looktwice_vision"
+    base_config_key = "vision_config"
+
+    backbone: str = "tf_efficientnet_lite2"
+    out_indices: list[int] | tuple[int, ...] = (1, 2, 3, 4)
+    channels: list[int] | tuple[int, ...] = (24, 48, 120, 352)
+    strides: list[int] | tuple[int, ...] = (4, 8, 16, 32)
+    image_side: int = 384
+    max_aspect: float = 4.0
+    image_mean: list[float] | tuple[float, ...] = (0.5, 0.5, 0.5)
+    image_std: list[float] | tuple[float, ...] = (0.5, 0.5, 0.5)
+
+    @property
+    def token_size(self) -> int:
+        """Width D of the tower's final tokens."""
+        return self.channels[-1]
+
+
+class LookTwiceSelectorConfig(PreTrainedConfig):
+    """The look-twice selector.
+
+    Args:
+        size: width d of the descriptor, of the learned embeddings and of the adapted patches.
+        temperature: divides the cosine difference of anomalous and normal embedding.
+        query_grid: rows and columns of the suspicious tokens.
+        dropout: on the descriptor, while training.
+    """
+
+    model_type = "looktwice_selector"
+    base_config_key = "selector_config"
+
+    size: int = 96
+    temperature: float = 0.07
+    query_grid: list[int] | tuple[int, ...] = (2, 2)
+    dropout: float = 0.2
+
+
+class LookTwiceHeatmapConfig(PreTrainedConfig):
+    """The heatmap head and the tokens read from its map.
+
+    Args:
+        size: channels of the head at the coarse stride; the fine stride has half.
+        stride: pixels per cell of the map before it is brought to the picture.
+        top_share: share of the map's cells whose mean is the map's own score.
+        cells: rows and columns of the grid of map tokens.
+        free_tokens: learned tokens that stand after the map tokens.
+    """
+
+    model_type = "looktwice_heatmap"
+    base_config_key = "heatmap_config"
+
+    size: int = 96
+    top_share: float = 0.004
+    cells: list[int] | tuple[int, ...] = (3, 3)
+    free_tokens: int = 3
+
+
+class LookTwiceConfig(PreTrainedConfig):
+    """Vision tower, selector, heatmap head, projector and causal language model.
+
+    Args:
+        visual_grid: rows and columns to which the tower's final tokens are pooled for the language model.
+        image_token, suspicious_token, map_token: placeholder strings; their ids follow in `placeholder_ids`.
+        placeholder_ids: id of each placeholder, all at or above the language model's vocabulary, so that its
+            embedding table stays as it is.
+    """
+
+    model_type = "looktwice"
+    sub_configs = {
+        "vision_config": LookTwiceVisionConfig,
+        "selector_config": LookTwiceSelectorConfig,
+        "heatmap_config": LookTwiceHeatmapConfig,
+        "text_config": AutoConfig,
+    }
+
+    vision_config: dict[str, Any] | PreTrainedConfig | None = None
+    selector_config: dict[str, Any] | PreTrainedConfig | None = None
+    heatmap_config: dict[str, Any] | PreTrainedConfig | None = None
+    text_config: dict[str, Any] | PreTrainedConfig | None = None
+    visual_grid: list[int] | tuple[int, ...] = (5, 5)
+    image_token: str = "<lt_image>"
+    suspicious_token: str = "<lt_suspicious>"
+    map_token: str = "<lt_map>"
+    placeholder_ids: list[int] | tuple[int, ...] = (49152, 49153, 49154)
+    initializer_range: float = 0.02
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        self.vision_config = _nested(self.vision_config, LookTwiceVisionConfig)
+        self.selector_config = _nested(self.selector_config, LookTwiceSelectorConfig)
+        self.heatmap_config = _nested(self.heatmap_config, LookTwiceHeatmapConfig)
+        if isinstance(self.text_config, dict):
+            self.text_config = AutoConfig.for_model(**self.text_config)
+        elif self.text_config is None:
+            self.text_config = LlamaConfig()
+        super().__post_init__(**kwargs)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many tokens of each kind one look gives: {"visual", "suspicious", "map"}."""
+        return {
+            "visual": self.visual_grid[0] * self.visual_grid[1],
+            "suspicious": 1 + self.selector_config.query_grid[0] * self.selector_config.query_grid[1],
+            "map": self.heatmap_config.cells[0] * self.heatmap_config.cells[1] + self.heatmap_config.free_tokens,
+        }
+
+
+def _nested(value: dict[str, Any] | PreTrainedConfig | None, kind: type[PreTrainedConfig]) -> PreTrainedConfig:
+    if isinstance(value, PreTrainedConfig):
+        return value
+    return kind(**(value or {}))
+
+
+AutoConfig.register(LookTwiceVisionConfig.model_type, LookTwiceVisionConfig)
+AutoConfig.register(LookTwiceSelectorConfig.model_type, LookTwiceSelectorConfig)
+AutoConfig.register(LookTwiceHeatmapConfig.model_type, LookTwiceHeatmapConfig)
+AutoConfig.register(LookTwiceConfig.model_type, LookTwiceConfig)

@@ -1,0 +1,106 @@
+"""One model for many conversations: one thread does all its work, first come, first served. Knows no page."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from assistant import load
+from assistant.errors import LookTwiceError
+from assistant.session import Event, Session, Words
+from assistant.types import Media
+
+if TYPE_CHECKING:
+    from assistant.inspector import Inspector
+
+POLL = 0.2
+"""Seconds between two looks at the stop signal while other conversations have the model."""
+log = logging.getLogger(__name__)
+
+
+class Desk:
+    """Loads a profile and then answers, all in one thread of its own.
+
+    Readers only ever wait for a queue, so one that goes away in the middle cannot keep the model from the others.
+
+    Attributes:
+        loaded: done when loading has succeeded or failed.
+        failure: why the model could not be loaded, empty while loading and when it is there.
+    """
+
+    def __init__(self, profile: str, loader: Callable[[str], Inspector] = load) -> None:
+        self._worker = ThreadPoolExecutor(1, "looktwice-model")
+        self._inspector: Inspector | None = None
+        self.failure = ""
+        self.loaded = self._worker.submit(self._load, profile, loader)
+
+    def _load(self, profile: str, loader: Callable[[str], Inspector]) -> None:
+        try:
+            self._inspector = loader(profile)
+        except LookTwiceError as error:
+            self.failure = str(error)
+        except Exception:
+            log.exception("the model could not be loaded")
+            self.failure = "The model could not be loaded; the server's log says why."
+
+    @property
+    def inspector(self) -> Inspector:
+        """The loaded model; raises LookTwiceError when there is none."""
+        if self._inspector is None:
+            raise LookTwiceError(self.failure or "The model is still loading.")
+        return self._inspector
+
+    def submit(self, work: Callable[[], Any]) -> Future[Any]:
+        """Queue work for the model's thread."""
+        return self._worker.submit(work)
+
+    def session(self) -> Session:
+        """A new conversation; raises LookTwiceError when there is no model."""
+        return Session(self.inspector)
+
+    def answer(
+        self, session: Callable[[], Session], question: str, media: Media | None, stop: threading.Event
+    ) -> Iterator[Event]:
+        """The events of `Session.ask` as the model's thread makes them; words that piled up come as one event.
+
+        Args:
+            session: gives the conversation, called in the model's thread when it is this one's turn.
+            question: the words of the user.
+            media: a new picture, or None.
+            stop: ends the answer, or takes it out of the queue. Closing the iterator sets it.
+
+        Raises what `session` and `Session.ask` raise.
+        """
+        events: queue.SimpleQueue[Event | Exception | None] = queue.SimpleQueue()
+
+        def work() -> None:
+            try:
+                for event in session().ask(question, media, stop=stop):
+                    events.put(event)
+                events.put(None)
+            except Exception as error:  # raised again by the reader below
+                events.put(error)
+
+        job = self.submit(work)
+        try:
+            while True:
+                try:
+                    event = events.get(timeout=POLL)
+                except queue.Empty:
+                    if stop.is_set() and job.cancel():
+                        return
+                    continue
+                if event is None:
+                    return
+                if isinstance(event, Exception):
+                    raise event
+                if isinstance(event, Words) and not events.empty():
+                    continue  # the event that follows holds these words too
+                yield event
+        finally:
+            stop.set()
+            job.cancel()

@@ -1,0 +1,103 @@
+"""The heatmap head: a pixel-supervised map on one absolute scale, and the tokens that speak of it.
+
+AnomalyGPT (Gu et al., AAAI 2024, arXiv 2308.15366) reads a map from a decoder and feeds it to the language model
+through a small prompt learner; this head is trained with masks and is never normalised per picture.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from assistant.configuration import LookTwiceHeatmapConfig, LookTwiceSelectorConfig, LookTwiceVisionConfig
+from assistant.look_twice import Selection
+
+
+def _block(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.GroupNorm(8, outputs), nn.GELU())
+
+
+class HeatmapHead(nn.Module):
+    """Adapted levels and level maps -> logit map at the finest stride, and the map's own image logit."""
+
+    def __init__(
+        self, config: LookTwiceHeatmapConfig, selector: LookTwiceSelectorConfig, vision: LookTwiceVisionConfig
+    ) -> None:
+        super().__init__()
+        size, half = config.size, config.size // 2
+        levels = len(vision.channels)
+        self.top_share = config.top_share
+        self.coarse = nn.Sequential(
+            nn.Conv2d((levels - 1) * selector.size + levels, size, 1), _block(size, size), _block(size, size)
+        )
+        self.fine = _block(size + half, half)
+        self.skip = nn.Conv2d(selector.size, half, 1)
+        self.out = nn.Conv2d(half, 1, 1)
+        # a small prior of anomalous pixels keeps the first steps of the focal loss calm (Lin et al. 2017, section 3.3)
+        nn.init.constant_(self.out.bias, -4.0)
+        self.score_scale = nn.Parameter(torch.tensor(1.0))
+        self.score_bias = nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, selection: Selection) -> tuple[Tensor, Tensor, Tensor]:
+        """Selection -> (logits [B, 1, H, W] at the finest level, image logit [B], features [B, C, H, W])."""
+        second = selection.adapted[1].shape[-2:]
+        finest = selection.adapted[0].shape[-2:]
+        parts = [*selection.adapted[1:], *selection.level_logits]
+        resized = [
+            part
+            if part.shape[-2:] == second
+            else F.interpolate(part, size=second, mode="bilinear", align_corners=False)
+            for part in parts
+        ]
+        coarse = self.coarse(torch.cat(resized, dim=1))  # [B, size, H/2, W/2]
+        up = F.interpolate(coarse, size=finest, mode="bilinear", align_corners=False)
+        features = self.fine(torch.cat([up, self.skip(selection.adapted[0])], dim=1))  # [B, size/2, H, W]
+        logits = self.out(features)  # [B, 1, H, W]
+        top = top_mean(logits, self.top_share)  # [B]
+        return logits, F.softplus(self.score_scale) * top + self.score_bias, features
+
+
+def top_mean(logits: Tensor, share: float) -> Tensor:
+    """Mean of the highest `share` (0..1) of the cells of [B, 1, H, W] -> [B]."""
+    flat = logits.flatten(1)
+    return flat.topk(max(1, round(flat.shape[1] * share)), dim=1).values.mean(dim=1)
+
+
+def map_summary(logits: Tensor, features: Tensor, cells: tuple[int, int]) -> Tensor:
+    """The map cell by cell: its highest value, its mean, and the head's features where it is lit.
+
+    Args:
+        logits: [B, 1, H, W] map logits.
+        features: [B, C, H, W] features of the heatmap head.
+        cells: (rows, columns) of the grid.
+
+    Returns:
+        [B, rows * columns, C + 2].
+    """
+    values = torch.sigmoid(logits)
+    peak = F.adaptive_max_pool2d(values, cells)  # [B, 1, r, c]
+    mean = F.adaptive_avg_pool2d(values, cells)
+    weighted = F.adaptive_avg_pool2d(features * values, cells) / mean.clamp_min(1e-4)
+    return torch.cat([peak, mean, weighted], dim=1).flatten(2).transpose(1, 2)
+
+
+class MapTokens(nn.Module):
+    """The map in a few tokens: one for each cell of a grid, and a few learned ones.
+
+    A cell's token is made of its highest and mean value and the head's features there, weighted by the map.
+    """
+
+    def __init__(self, config: LookTwiceHeatmapConfig, width: int) -> None:
+        super().__init__()
+        features = config.size // 2
+        self.cells = tuple(config.cells)
+        self.mlp = nn.Sequential(nn.Linear(features + 2, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        self.place = nn.Parameter(torch.zeros(self.cells[0] * self.cells[1], width))
+        self.free = nn.Parameter(torch.randn(config.free_tokens, width))
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, summary: Tensor) -> Tensor:
+        """Summary [B, cells, C + 2] of `map_summary` -> tokens [B, cells + free, width]."""
+        cells = self.mlp(summary) + self.place
+        return self.norm(torch.cat([cells, self.free.expand(summary.shape[0], -1, -1)], dim=1))

@@ -1,0 +1,96 @@
+"""A profile's parts put together: packaged tower and language model, our own weights, calibration."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from peft import PeftModel
+from transformers.utils import logging as transformers_logging
+
+from assistant.calibration import Calibration
+from assistant.configuration import LookTwiceConfig
+from assistant.errors import WeightsError
+from assistant.modeling import LookTwiceForConditionalGeneration
+from assistant.packaged import fill_tower, language_model
+from assistant.processing import LookTwiceProcessor
+from assistant.profiles import Profile
+from assistant.weights import (
+    ADAPTER_FOLDER,
+    CALIBRATION_FILE,
+    LANGUAGE_FILE,
+    LANGUAGE_PARTS,
+    LOOK_FILE,
+    LOOK_PARTS,
+    load_parts,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """What a profile gives: the model in evaluation mode, its processor and its calibration."""
+
+    model: LookTwiceForConditionalGeneration
+    processor: LookTwiceProcessor
+    calibration: Calibration
+
+
+def read_config(folder: Path) -> LookTwiceConfig:
+    """The configuration of a weights folder.
+
+    Raises:
+        WeightsError: missing, or not a LookTwice configuration.
+    """
+    try:
+        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if values.get("model_type") != LookTwiceConfig.model_type:
+            raise ValueError(f"model_type is {values.get('model_type')!r}")
+        return LookTwiceConfig(**values)
+    except FileNotFoundError:
+        raise WeightsError(f"The configuration config.json is missing from {folder.name}.") from None
+    except (OSError, ValueError, TypeError) as error:
+        raise WeightsError(f"The configuration of {folder.name} cannot be read ({error}).") from None
+
+
+def compose(profile: Profile, *, stage: str = "all") -> Loaded:
+    """The model of a profile.
+
+    Args:
+        profile: where the parts are.
+        stage: "all" for a trained model; "look" leaves the parts around the language model untrained and without
+            adapter and takes the default calibration where none is stored: what the language stage starts from.
+
+    Raises:
+        ProfileError: a package is missing.
+        WeightsError: a part is missing, damaged or of another shape.
+    """
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    config = read_config(profile.weights)
+    text, tokenizer = language_model(profile.language_package, getattr(torch, profile.dtype))
+    model = LookTwiceForConditionalGeneration(config, language_model=text)
+    fill_tower(model.look_model.tower.backbone, config.vision_config.backbone, profile.tower_package)
+    model.look_model.tower.backbone.to(memory_format=torch.channels_last)
+    load_parts(model.look_model, LOOK_PARTS, profile.weights / LOOK_FILE)
+    if stage == "all":
+        load_parts(model, LANGUAGE_PARTS, profile.weights / LANGUAGE_FILE)
+        model.language_model = _with_adapter(text, profile.weights / ADAPTER_FOLDER)
+    else:
+        model.embedding_scale.copy_(text.get_input_embeddings().weight.float().std())
+    calibration_file = profile.weights / CALIBRATION_FILE
+    if stage != "all" and not calibration_file.is_file():
+        calibration = Calibration()
+    else:
+        calibration = Calibration.load(calibration_file)
+    return Loaded(model.eval().requires_grad_(False), LookTwiceProcessor(tokenizer, config), calibration)
+
+
+def _with_adapter(text: torch.nn.Module, folder: Path) -> PeftModel:
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise WeightsError(f"The adapter is missing from {folder.parent.name}.")
+    try:
+        return PeftModel.from_pretrained(text, str(folder))
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise WeightsError(f"The adapter of {folder.parent.name} cannot be loaded ({error}).") from None

@@ -1,0 +1,224 @@
+"""The model: vision tower, look-twice selector, heatmap head, projector and a causal language model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import AutoModel, AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedModel
+from transformers.modeling_outputs import CausalLMOutputWithPast
+
+from assistant.configuration import LookTwiceConfig
+from assistant.heatmap import HeatmapHead, MapTokens, map_summary
+from assistant.look_twice import LookTwiceSelector, Selection
+from assistant.vision import TimmTower
+
+
+@dataclass(frozen=True, eq=False)
+class LookTokens:
+    """What the language model gets of a look, before projection; made once, asked many times.
+
+    Attributes:
+        visual: [B, n_visual, D] the tower's tokens pooled to `visual_grid`.
+        suspicious: [B, n_suspicious, D] global and suspicious tokens of the selector.
+        map: [B, cells, C + 2] summary of the heatmap, see `MapTokens.summary`.
+    """
+
+    visual: Tensor
+    suspicious: Tensor
+    map: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class LookOutput:
+    """One look at B pictures.
+
+    Attributes:
+        heatmap_logits: [B, 1, H, W] at the finest stride of the tower.
+        score_logit: [B] fused image logit; `map_logit` and `selector_logit` [B] are its two sources.
+        selection: the selector's own output.
+        tokens: what the language model gets.
+    """
+
+    heatmap_logits: Tensor
+    score_logit: Tensor
+    map_logit: Tensor
+    selector_logit: Tensor
+    selection: Selection
+    tokens: LookTokens
+
+
+class LookModel(PreTrainedModel):
+    """Everything that looks: pixels -> map, score and tokens. No language in here."""
+
+    config_class = LookTwiceConfig
+    base_model_prefix = "look_model"
+    main_input_name = "pixel_values"
+
+    def __init__(self, config: LookTwiceConfig) -> None:
+        super().__init__(config)
+        self.tower = TimmTower(config.vision_config)
+        self.selector = LookTwiceSelector(config.selector_config, config.vision_config)
+        self.heatmap = HeatmapHead(config.heatmap_config, config.selector_config, config.vision_config)
+        self.fusion = nn.Linear(2, 1)
+        with torch.no_grad():
+            # the map ranks unseen products better than the selector's own head does, so it leads from the start
+            self.fusion.weight.copy_(torch.tensor([[0.3, 0.7]]))
+            self.fusion.bias.zero_()
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Modules initialise themselves when they are made."""
+
+    def forward(self, pixel_values: Tensor) -> LookOutput:
+        """[B, 3, H, W] normalised pixels, sides multiples of the coarsest stride -> LookOutput."""
+        features = self.tower(pixel_values)
+        selection = self.selector(features)
+        logits, map_logit, head = self.heatmap(selection)
+        score = self.fusion(torch.stack([selection.score_logit, map_logit], dim=1)).squeeze(1)
+        visual = F.adaptive_avg_pool2d(features.levels[-1], tuple(self.config.visual_grid))  # [B, D, r, c]
+        tokens = LookTokens(
+            visual=visual.flatten(2).transpose(1, 2),
+            suspicious=selection.suspicious,
+            map=map_summary(logits, head, tuple(self.config.heatmap_config.cells)),
+        )
+        return LookOutput(logits, score, map_logit, selection.score_logit, selection, tokens)
+
+
+class Projector(nn.Module):
+    """Tower tokens [.., D] to the language model's width, at the scale of its own embeddings."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.LayerNorm(inputs),
+            nn.Linear(inputs, outputs),
+            nn.GELU(),
+            nn.Linear(outputs, outputs),
+            nn.LayerNorm(outputs),
+        )
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.layers(tokens)
+
+
+class LookTwiceForConditionalGeneration(PreTrainedModel):
+    """A picture and a conversation to words.
+
+    `look` turns pixels into a `LookOutput`; `embed` puts its tokens in the place of the placeholders of a tokenised
+    conversation; the language model's own forward and generate do the rest.
+    """
+
+    config_class = LookTwiceConfig
+    base_model_prefix = ""
+    main_input_name = "input_ids"
+    _tied_weights_keys = {"language_model.lm_head.weight": "language_model.model.embed_tokens.weight"}
+
+    def __init__(self, config: LookTwiceConfig, language_model: PreTrainedModel | None = None) -> None:
+        """Makes the model; `language_model` is taken as it is instead of a new one of `config.text_config`."""
+        super().__init__(config)
+        width = config.text_config.hidden_size
+        self.look_model = LookModel(config)
+        self.projector = Projector(config.vision_config.token_size, width)
+        self.map_tokens = MapTokens(config.heatmap_config, width)
+        self.language_model = language_model or AutoModelForCausalLM.from_config(config.text_config)
+        # soft tokens enter at the spread of ordinary word embeddings; set from the table when weights are composed
+        self.register_buffer("embedding_scale", torch.tensor(config.initializer_range))
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Modules initialise themselves when they are made."""
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The language model's table of word embeddings."""
+        return self.language_model.get_input_embeddings()
+
+    def look(self, pixel_values: Tensor) -> LookOutput:
+        """[B, 3, H, W] normalised pixels -> LookOutput."""
+        return self.look_model(pixel_values)
+
+    def embed(self, input_ids: Tensor, tokens: LookTokens | None) -> Tensor:
+        """Word embeddings with the look's tokens in the place of the placeholders.
+
+        Args:
+            input_ids: [B, T]; placeholders have the ids of `config.placeholder_ids`.
+            tokens: the look's tokens, or None for a conversation without a picture.
+
+        Returns:
+            [B, T, hidden] in the language model's dtype.
+
+        Raises:
+            ValueError: the number of placeholders is not the number of tokens; names both.
+        """
+        table = self.get_input_embeddings()
+        vocabulary = table.weight.shape[0]
+        embeddings = table(input_ids.masked_fill(input_ids >= vocabulary, 0))  # [B, T, hidden]
+        kinds = dict(zip(("visual", "suspicious", "map"), self.config.placeholder_ids, strict=True))
+        if tokens is None:
+            projected: dict[str, Tensor] = {}
+        else:
+            projected = {
+                "visual": self.projector(tokens.visual),
+                "suspicious": self.projector(tokens.suspicious),
+                "map": self.map_tokens(tokens.map),
+            }
+        for kind, placeholder in kinds.items():
+            where = input_ids == placeholder  # [B, T]
+            given = projected[kind].shape[0] * projected[kind].shape[1] if kind in projected else 0
+            found = int(where.sum())
+            if found != given:
+                raise ValueError(f"The text holds {found} {kind} placeholders and the look gives {given} tokens.")
+            if given:
+                values = (projected[kind] * self.embedding_scale).to(embeddings.dtype)
+                embeddings = embeddings.masked_scatter(where.unsqueeze(-1), values)
+        return embeddings
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        pixel_values: Tensor | None = None,
+        visual: Tensor | None = None,
+        suspicious: Tensor | None = None,
+        map: Tensor | None = None,  # the name of the LookTokens field
+        labels: Tensor | None = None,
+        **kwargs: object,
+    ) -> CausalLMOutputWithPast:
+        """One pass over whole conversations, with pixels or with the tokens of an earlier look.
+
+        Args:
+            input_ids, attention_mask: [B, T].
+            pixel_values: [B, 3, H, W]; left out when `visual`, `suspicious` and `map` (see LookTokens) are given.
+            labels: [B, T], -100 where no loss is taken.
+
+        Returns:
+            The language model's output: `loss` when labels are given, `logits` [B, T, vocabulary].
+        """
+        if pixel_values is not None:
+            tokens: LookTokens | None = self.look(pixel_values).tokens
+        else:
+            tokens = None if visual is None else LookTokens(visual, suspicious, map)
+        return self.language_model(
+            inputs_embeds=self.embed(input_ids, tokens), attention_mask=attention_mask, labels=labels, **kwargs
+        )
+
+    @torch.no_grad()
+    def generate(
+        self,
+        input_ids: Tensor,
+        tokens: LookTokens | None = None,
+        attention_mask: Tensor | None = None,
+        **kwargs: object,
+    ) -> Tensor:
+        """Words for [B, T] ids and a look's tokens: the language model's own `generate`; returns [B, new] ids."""
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        return self.language_model.generate(
+            inputs_embeds=self.embed(input_ids, tokens), attention_mask=attention_mask, **kwargs
+        )
+
+
+AutoModel.register(LookTwiceConfig, LookModel)
+AutoModelForImageTextToText.register(LookTwiceConfig, LookTwiceForConditionalGeneration)

@@ -1,0 +1,139 @@
+"""What the language model reads and how its words are read back. Pure text: no tensors, no pictures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from assistant.types import PLACES, Region
+
+DEFAULT_QUESTION = "Is there anything wrong?"
+SYSTEM = "You are LookTwice, a visual inspection assistant. Answer from the look, briefly."
+BASE_SYSTEM = "You are LookTwice, a helpful assistant for visual inspection. No picture has been given."
+BANDS = ((0.3, "slightly suspicious"), (0.7, "moderately suspicious"), (1.01, "highly suspicious"))
+"""Score bands of Anomaly-OneVision: upper edge (exclusive) and the words that enter the prompt."""
+MAX_QUESTION = 2000
+"""Characters of one question."""
+SIZES = ((0.001, "tiny"), (0.01, "small"), (0.05, "medium-sized"), (1.01, "large"))
+"""Upper edge of the share of the picture, and the word."""
+SPOKEN_REGIONS = 3
+"""Regions that enter the prompt."""
+
+
+def band(score: float) -> str:
+    """The score band of a score in 0..1."""
+    return next(words for edge, words in BANDS if score < edge)
+
+
+def size_word(area: float) -> str:
+    """The word for a share of the picture in 0..1."""
+    return next(word for edge, word in SIZES if area < edge)
+
+
+def percent(share: float) -> str:
+    """A share in 0..1 as words: "2.1 %", "less than 0.1 %"."""
+    value = 100 * share
+    if value < 0.1:
+        return "less than 0.1 %"
+    return f"{value:.1f} %" if value < 9.95 else f"{value:.0f} %"
+
+
+def region_facts(regions: Sequence[Region]) -> str:
+    """Measured facts of the map in one line; the language model never has to guess them."""
+    if not regions:
+        return "Nothing stands out on the map."
+    spoken = "; ".join(
+        f"{region.place}, {size_word(region.area)}, {percent(region.area)}, {region.tone}, {region.shape}"
+        for region in regions[:SPOKEN_REGIONS]
+    )
+    more = len(regions) - SPOKEN_REGIONS
+    return f"On the map: {spoken}{f'; and {more} more' if more > 0 else ''}."
+
+
+def look_text(score: float, regions: Sequence[Region], counts: dict[str, int], placeholders: dict[str, str]) -> str:
+    """The look as it stands at the head of the first question: placeholders, score band, facts.
+
+    Args:
+        score: 0..1.
+        regions: of the look.
+        counts: tokens of each kind, {"visual", "suspicious", "map"}.
+        placeholders: placeholder string of each kind.
+    """
+    tokens = {kind: placeholders[kind] * counts[kind] for kind in counts}
+    return (
+        f"{tokens['visual']}\nFirst look: {band(score)}. {tokens['suspicious']}\n"
+        f"{tokens['map']} {region_facts(regions)}\n"
+    )
+
+
+def neutralise(text: str, specials: Iterable[str]) -> str:
+    """Text of a user with every special token made harmless.
+
+    `<|im_start|>` becomes `‹|im_start|›`: it reads the same and is no longer a token. Placeholder strings likewise.
+    """
+    for special in sorted(specials, key=len, reverse=True):
+        text = text.replace(special, special.replace("<", "‹").replace(">", "›"))
+    return text
+
+
+def conversation(
+    question: str, history: Sequence[tuple[str, str]], look: str | None, specials: Iterable[str] = ()
+) -> list[dict[str, str]]:
+    """Messages for the tokenizer's chat template.
+
+    Args:
+        question: the newest question.
+        history: earlier (question, answer) pairs of the same look, oldest first.
+        look: `look_text`, put at the head of the first user message; None without a picture.
+        specials: special tokens that text of users and of earlier answers may not contain.
+    """
+    specials = list(specials)
+    messages = [{"role": "system", "content": SYSTEM if look is not None else BASE_SYSTEM}]
+    for asked, answered in history:
+        messages.append({"role": "user", "content": neutralise(asked, specials)})
+        messages.append({"role": "assistant", "content": neutralise(answered, specials)})
+    messages.append({"role": "user", "content": neutralise(question, specials)})
+    if look is not None:
+        messages[1] = {"role": "user", "content": look + messages[1]["content"]}
+    return messages
+
+
+_PLACE = re.compile(
+    r"\b(?:(top|upper|bottom|lower|centre|center|middle)(?:[ -]+(left|right|centre|center|middle))?"
+    r"|(left|right)(?:[ -]+side)?)\b",
+    re.IGNORECASE,
+)
+
+
+def places_in(text: str) -> tuple[str, ...]:
+    """Words of PLACES named in a text, in order, each once; "upper", "lower", "middle", "center" are understood."""
+    rows = {"top": "top", "upper": "top", "bottom": "bottom", "lower": "bottom"}
+    found: list[str] = []
+    for first, second, side in _PLACE.findall(text):
+        first, second, side = first.lower(), second.lower(), side.lower()
+        if side:
+            place = f"centre {side}"
+        else:
+            row = rows.get(first, "centre")
+            column = second if second in ("left", "right") else "centre"
+            place = "centre" if row == "centre" and column == "centre" else f"{row} {column}"
+        if place not in found:
+            found.append(place)
+    return tuple(found)
+
+
+def says_yes(text: str) -> bool | None:
+    """True or False for an answer that begins with yes or no, None for any other."""
+    match = re.match(r"\W*(yes|no)\b", text, re.IGNORECASE)
+    return None if match is None else match[1].lower() == "yes"
+
+
+def words_match_map(text: str, regions: Sequence[Region]) -> bool | None:
+    """Whether every place the words name is a region's; None when no place is named."""
+    named = places_in(text)
+    if not named:
+        return None
+    return set(named) <= {region.place for region in regions}
+
+
+assert all(places_in(place) == (place,) for place in PLACES)

@@ -1,0 +1,141 @@
+"""A map in numbers: connected regions with box, place word, area, tone and shape.
+
+Boxes, words and heatmap come from this one place, so they cannot disagree. A mask counts as a map of zeros and ones,
+so that words about a known mask are measured by the same rules.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from assistant.types import PLACES, Region
+
+MAX_REGIONS = 6
+MIN_AREA = 0.0001
+"""Share of the picture below which a spot is noise of the map, not a region."""
+JOIN = 0.012
+"""Gap, as a share of the picture's diagonal, across which spots of one defect are joined (broken cracks)."""
+TONE_STEP = 5.0
+"""Grey levels (0..255) between region and surroundings from which a difference of tone is named."""
+
+
+def find_regions(
+    heatmap: np.ndarray, pixels: np.ndarray, threshold: float, size: tuple[int, int]
+) -> tuple[Region, ...]:
+    """Suspicious regions of a map.
+
+    Args:
+        heatmap: [H, W] 0..1.
+        pixels: [H, W, 3] uint8, the picture at the map's size.
+        threshold: value of the map from which a pixel is suspicious, 0..1.
+        size: (width, height) of the picture as given; boxes are in its pixels.
+
+    Returns:
+        At most MAX_REGIONS regions, highest peak first.
+    """
+    lit = heatmap >= threshold
+    if not lit.any():
+        return ()
+    height, width = heatmap.shape
+    labels, count = ndimage.label(_joined(lit), structure=np.ones((3, 3)))
+    labels = np.where(lit, labels, 0)
+    grey = pixels.astype(np.float32).mean(axis=2)
+    regions = []
+    for number, window in enumerate(ndimage.find_objects(labels, max_label=count), start=1):
+        if window is None:
+            continue
+        inside = labels[window] == number
+        area = float(inside.sum()) / (height * width)
+        if area < MIN_AREA:
+            continue
+        values = heatmap[window][inside]
+        rows, columns = np.nonzero(inside)
+        rows, columns = rows + window[0].start, columns + window[1].start
+        weight = values / values.sum()
+        centre = (float((columns + 0.5) @ weight) / width, float((rows + 0.5) @ weight) / height)
+        regions.append(
+            Region(
+                box=_scaled_box(window, (width, height), size),
+                place=place_word(*centre),
+                area=area,
+                peak=float(values.max()),
+                mean=float(values.mean()),
+                tone=_tone(pixels, grey, lit, window, inside),
+                shape=_shape(rows, columns),
+            )
+        )
+    return tuple(sorted(regions, key=lambda region: (-region.peak, -region.area))[:MAX_REGIONS])
+
+
+def place_word(x: float, y: float) -> str:
+    """The 3x3 cell of a point; x and y are shares of width and height, 0..1."""
+    column, row = (min(2, max(0, int(share * 3))) for share in (x, y))
+    return PLACES[3 * row + column]
+
+
+def cells_of(mask: np.ndarray, share: float = 0.2) -> set[str]:
+    """Place words a mask [H, W] bool may rightly be given: every cell that holds at least `share` of it (0..1)."""
+    total = mask.sum()
+    if not total:
+        return set()
+    rows = np.array_split(np.arange(mask.shape[0]), 3)
+    columns = np.array_split(np.arange(mask.shape[1]), 3)
+    return {
+        PLACES[3 * i + j]
+        for i, r in enumerate(rows)
+        for j, c in enumerate(columns)
+        if mask[np.ix_(r, c)].sum() >= share * total
+    }
+
+
+def _joined(lit: np.ndarray) -> np.ndarray:
+    """Spots closer than JOIN of the diagonal made one."""
+    reach = JOIN / 2 * float(np.hypot(*lit.shape))
+    if reach < 1:
+        return lit
+    return ndimage.distance_transform_edt(~lit) <= reach
+
+
+def _scaled_box(window: tuple[slice, slice], at: tuple[int, int], size: tuple[int, int]) -> tuple[int, int, int, int]:
+    rows, columns = window
+    scale_x, scale_y = size[0] / at[0], size[1] / at[1]
+    return (
+        int(np.floor(columns.start * scale_x)),
+        int(np.floor(rows.start * scale_y)),
+        min(size[0], int(np.ceil(columns.stop * scale_x))),
+        min(size[1], int(np.ceil(rows.stop * scale_y))),
+    )
+
+
+def _tone(
+    pixels: np.ndarray, grey: np.ndarray, lit: np.ndarray, window: tuple[slice, slice], inside: np.ndarray
+) -> str:
+    """Region against a ring around it of about its own extent, other regions left out."""
+    rows, columns = window
+    margin = max(4, (rows.stop - rows.start) // 2, (columns.stop - columns.start) // 2)
+    ring = (
+        slice(max(0, rows.start - margin), rows.stop + margin),
+        slice(max(0, columns.start - margin), columns.stop + margin),
+    )
+    around = ~lit[ring]
+    if not around.any():
+        return "similar in tone"
+    step = float(grey[window][inside].mean() - grey[ring][around].mean())
+    # colour is what is left of the difference when brightness is taken away
+    colour = pixels[window][inside].mean(axis=0) - pixels[ring][around].mean(axis=0)
+    if float(np.abs(colour - colour.mean()).max()) > max(TONE_STEP, abs(step)):
+        return "differently coloured"
+    if abs(step) < TONE_STEP:
+        return "similar in tone"
+    return "brighter" if step > 0 else "darker"
+
+
+def _shape(rows: np.ndarray, columns: np.ndarray) -> str:
+    """From the spread along the main axes of the region's pixels, and how full its box is."""
+    points = np.stack([rows, columns]).astype(np.float64)
+    spread = np.sqrt(np.linalg.eigvalsh(np.cov(points) if points.shape[1] > 1 else np.zeros((2, 2))).clip(1 / 12))
+    if spread[1] > 2.5 * spread[0]:
+        return "elongated"
+    box = (np.ptp(rows) + 1) * (np.ptp(columns) + 1)
+    return "spread out" if len(rows) < 0.4 * box else "compact"

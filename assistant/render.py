@@ -1,0 +1,201 @@
+"""Findings for people: the heatmap drawn on the picture, and verdict, places and warnings as text.
+
+Nothing here needs a model. A colour means the same on all pictures: the heatmap's values are drawn as they are and
+never stretched to a picture's own range, so a normal picture stays untouched.
+"""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+import tempfile
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from assistant.errors import MediaError
+from assistant.prompts import percent
+from assistant.types import Finding, Look, Region
+
+CLEAR_BELOW, SOLID_FROM = 0.2, 0.8
+"""Heatmap values below which nothing is drawn and from which the colour has its full opacity."""
+_ANCHORS = (
+    (0.0, (40, 11, 84)), (0.25, (101, 21, 110)), (0.45, (159, 42, 99)), (0.6, (212, 72, 66)),
+    (0.75, (245, 125, 21)), (0.9, (250, 193, 39)), (1.0, (252, 255, 164)),
+)  # fmt: skip
+"""(heatmap value, RGB): dark violet over red and orange to light yellow, lightness rising evenly."""
+_BOX, _BOX_EDGE = (255, 255, 255), (10, 10, 10)
+_MARKS = re.compile(r"[\\`*_\[\]|~$^]")
+_STARTS = re.compile(r"^([ \t]*)(?:([#+=-])|(\d+)([.)]))", re.MULTILINE)
+_LINKS = re.compile(r"(?<=\w)(:)(?=//)|(?<=www)(\.)|(?<=\w)(@)(?=\w)", re.IGNORECASE)
+
+
+def colour_table() -> np.ndarray:
+    """[256, 3] uint8 RGB: row i is the colour of heatmap value i / 255."""
+    at = np.linspace(0, 1, 256)
+    values, colours = zip(*_ANCHORS, strict=True)
+    return np.stack([np.interp(at, values, channel) for channel in zip(*colours, strict=True)], axis=1).astype(np.uint8)
+
+
+def overlay(look: Look, opacity: float = 0.55, boxes: bool = True) -> np.ndarray:
+    """The look's thumbnail with its heatmap and numbered boxes, [h, w, 3] uint8 RGB, the thumbnail's size.
+
+    Args:
+        look: the look to draw; its heatmap may have another size than its thumbnail.
+        opacity: of the colour where the heatmap is SOLID_FROM or more, 0..1; below CLEAR_BELOW nothing is drawn.
+        boxes: whether the regions' boxes and numbers (1 is the first region) are drawn.
+
+    Raises ValueError when `opacity` is outside 0..1.
+    """
+    if not 0 <= opacity <= 1:
+        raise ValueError(f"opacity is {opacity}, but must be in 0..1")
+    height, width = look.thumbnail.shape[:2]
+    heat = np.asarray(look.heatmap, np.float32)
+    if heat.shape != (height, width):
+        heat = np.asarray(Image.fromarray(heat).resize((width, height), Image.Resampling.BILINEAR))
+    heat = np.nan_to_num(heat).clip(0, 1)
+    alpha = opacity * ((heat - CLEAR_BELOW) / (SOLID_FROM - CLEAR_BELOW)).clip(0, 1)[..., None]
+    colours = colour_table()[np.rint(255 * heat).astype(np.uint8)]
+    drawn = np.rint(look.thumbnail * (1 - alpha) + colours * alpha).astype(np.uint8)
+    return _with_boxes(drawn, look.regions, look.size) if boxes and look.regions else drawn
+
+
+def save_overlay(look: Look, path: Path, opacity: float = 0.55, boxes: bool = True) -> None:
+    """Write the overlay as a PNG, whatever the name's ending; the file is complete or not there at all.
+
+    Raises MediaError when the folder or file cannot be written.
+    """
+    image = Image.fromarray(overlay(look, opacity, boxes))
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name[:40]}.", delete=False) as aside:
+            image.save(aside, format="PNG")
+        os.chmod(aside.name, 0o644)  # temporary files are private, a result is an ordinary file
+        os.replace(aside.name, path)
+    except OSError:
+        if "aside" in locals():
+            Path(aside.name).unlink(missing_ok=True)
+        raise MediaError(f"The picture '{plain(path.name)}' could not be written.", "Check its folder.") from None
+
+
+def verdict_line(finding: Finding) -> str:
+    """The verdict and how sure it is, in words: "Anomalous, 93 % sure"."""
+    sure = "more than 99 %" if finding.confidence > 0.995 else f"{100 * finding.confidence:.0f} %"
+    if finding.verdict == "unsure":
+        side = "anomalous" if finding.verdict_probability >= 0.5 else "normal"
+        return f"Unsure, {sure} for {side}"
+    return f"{finding.verdict.capitalize()}, {sure} sure"
+
+
+def score_line(finding: Finding) -> str:
+    """The score against its threshold in one line."""
+    source = f" ({plain(finding.threshold_source)})" if finding.threshold_source else ""
+    return f"Score {finding.score:.2f}, threshold {finding.threshold:.2f}{source}"
+
+
+def summary_lines(finding: Finding) -> list[str]:
+    """Verdict, score, where, and warnings as plain text without control characters, one line each."""
+    lines = [verdict_line(finding), score_line(finding)]
+    for number, region in enumerate(finding.regions, start=1):
+        lines.append(
+            f"{number}. {region.place}: {percent(region.area)} of the picture, peak {region.peak:.2f}, "
+            f"{region.tone}, {region.shape}, box {region.box[0]},{region.box[1]} to {region.box[2]},{region.box[3]}"
+        )
+    if not finding.regions:
+        lines.append("Nothing stands out on the map.")
+    return lines + [f"Note: {plain(warning)}" for warning in finding.warnings]
+
+
+def finding_markdown(finding: Finding) -> str:
+    """The finding as Markdown: verdict as a heading, score, table of regions, warnings. All foreign text is escaped."""
+    evidence = evidence_markdown(finding.regions, finding.warnings)
+    return f"### {verdict_line(finding)}\n\n{escape(score_line(finding))}\n\n{evidence}"
+
+
+def evidence_markdown(regions: Sequence[Region], warnings: Sequence[str]) -> str:
+    """The table of regions and below it the warnings, as Markdown with all foreign text escaped."""
+    return f"{regions_markdown(regions)}\n\n{warnings_markdown(warnings)}".strip()
+
+
+def regions_markdown(regions: Sequence[Region]) -> str:
+    """A Markdown table of the regions, numbered as in the overlay, or one sentence when there is none."""
+    if not regions:
+        return "Nothing stands out on the map."
+    rows = ["| | Place | Of picture | Peak | Box in pixels |", "| --: | :-- | --: | --: | :-- |"]
+    for number, region in enumerate(regions, start=1):
+        x1, y1, x2, y2 = region.box
+        box = f"{x1}, {y1} – {x2}, {y2}"
+        rows.append(f"| {number} | {escape(region.place)} | {percent(region.area)} | {region.peak:.2f} | {box} |")
+    return "\n".join(rows)
+
+
+def warnings_markdown(warnings: Sequence[str]) -> str:
+    """The warnings as quoted Markdown lines, escaped; empty when there is none."""
+    return "\n>\n".join(f"> ⚠ {escape(plain(warning))}" for warning in warnings)
+
+
+def meter_html(finding: Finding) -> str:
+    """The score as a bar from 0 to 1 with a mark at the threshold, as HTML."""
+    score, threshold = (round(100 * min(1.0, max(0.0, value)), 1) for value in (finding.score, finding.threshold))
+    colour = "#d9480f" if finding.score >= finding.threshold else "#2b8a3e"
+    words = html.escape(score_line(finding))
+    return (
+        f'<div role="img" aria-label="{words}" style="font-size:.92em">{words}'
+        '<div style="position:relative;height:10px;border-radius:5px;background:rgba(128,128,128,.25);margin:6px 0">'
+        f'<div style="width:{score}%;height:100%;border-radius:5px;background:{colour}"></div>'
+        f'<div style="position:absolute;left:{threshold}%;top:-3px;width:2px;height:16px;background:#888"></div>'
+        "</div></div>"
+    )
+
+
+def plain(text: str) -> str:
+    """Text on one line without control, bidirectional or invisible characters; terminals and pages show it as it is."""
+    kept = (" " if c.isspace() else c for c in text if c.isspace() or unicodedata.category(c)[0] != "C")
+    return " ".join("".join(kept).split())
+
+
+def escape(text: str) -> str:
+    """Text of users and models as Markdown that shows exactly this text: no tags, links, pictures or formatting.
+
+    Line breaks and indentation stay. Ordinary sentences come out unchanged, for those who copy or hear them.
+    """
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = _MARKS.sub(lambda match: "\\" + match[0], text)
+    text = _LINKS.sub(lambda match: f"&#{ord(match[0])};", text)  # addresses that Markdown makes links by itself
+    text = _STARTS.sub(lambda match: f"{match[1]}{match[3] or ''}\\{match[2] or match[4]}", text)
+    return re.sub(r"^[ \t]+", lambda match: "&nbsp;" * len(match[0].expandtabs(4)), text, flags=re.MULTILINE)
+
+
+def _with_boxes(pixels: np.ndarray, regions: Sequence[Region], size: tuple[int, int]) -> np.ndarray:
+    """[h, w, 3] uint8 with numbered boxes; `size` is the (width, height) that the boxes' pixels belong to."""
+    height, width = pixels.shape[:2]
+    image = Image.fromarray(pixels)
+    draw = ImageDraw.Draw(image)
+    line = max(1, round(min(width, height) / 250))
+    font = ImageFont.load_default(size=max(9, round(min(width, height) / 26)))
+    scale_x, scale_y = width / size[0], height / size[1]
+    for number, region in reversed(list(enumerate(regions, start=1))):  # the strongest region is drawn on top
+        x1, y1, x2, y2 = region.box
+        left, top = max(0, round(x1 * scale_x) - line), max(0, round(y1 * scale_y) - line)
+        right, bottom = min(width - 1, round(x2 * scale_x) + line), min(height - 1, round(y2 * scale_y) + line)
+        right, bottom = max(right, left), max(bottom, top)
+        draw.rectangle((left, top, right, bottom), outline=_BOX_EDGE, width=3 * line)
+        draw.rectangle((left + line, top + line, max(right - line, left + line), max(bottom - line, top + line)),
+                       outline=_BOX, width=line)
+        _label(draw, str(number), (left, top), font, (width, height))
+    return np.asarray(image)
+
+
+def _label(draw: ImageDraw.ImageDraw, text: str, corner: tuple[int, int], font: ImageFont.FreeTypeFont,
+           size: tuple[int, int]) -> None:
+    """A number on a dark plate above the box's top left corner, moved inside where there is no room."""
+    x1, y1, x2, y2 = draw.textbbox((0, 0), text, font=font)
+    margin = max(2, round((y2 - y1) / 3))
+    wide, high = round(x2 - x1) + 2 * margin, round(y2 - y1) + 2 * margin
+    left = max(0, min(corner[0], size[0] - wide))
+    top = corner[1] - high if corner[1] >= high else min(corner[1], max(0, size[1] - high))
+    draw.rectangle((left, top, left + wide, top + high), fill=_BOX_EDGE)
+    draw.text((left + margin - x1, top + margin - y1), text, font=font, fill=_BOX)

@@ -1,0 +1,155 @@
+"""How words are made: the seam for a faster text runtime.
+
+A runtime takes token ids and a look's tokens and streams text. This one is the library's own `generate`; another one
+(a compiled or quantised decoder) needs to offer `stream` and `first_word` only.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import nullcontext
+from queue import Empty
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from transformers import (
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedTokenizerBase,
+    StoppingCriteria,
+    StoppingCriteriaList,
+    TextIteratorStreamer,
+)
+
+from assistant.modeling import LookTokens, LookTwiceForConditionalGeneration
+
+STREAM_TIMEOUT = 120.0
+"""Seconds without a word after which a stuck generation is given up."""
+
+
+class TextRuntime(Protocol):
+    """What the inspector needs of a text runtime."""
+
+    def first_word(self, input_ids: Tensor, tokens: LookTokens | None) -> float:
+        """ "Yes" logit minus "No" logit of the answer's first word, for [1, T] ids."""
+        ...
+
+    def stream(
+        self,
+        input_ids: Tensor,
+        tokens: LookTokens | None,
+        *,
+        max_words: int,
+        word_bias: float = 0.0,
+        stop: threading.Event | None = None,
+    ) -> Iterator[str]:
+        """Pieces of the answer to [1, T] ids, at most `max_words` tokens, until `stop` is set."""
+        ...
+
+
+class TransformersRuntime:
+    """Generation by transformers, in a thread of its own so that words arrive as they are made.
+
+    Without look tokens the adapter is switched off, which gives the base chat model.
+    """
+
+    def __init__(self, model: LookTwiceForConditionalGeneration, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.model, self.tokenizer = model, tokenizer
+        self.yes, self.no = (tokenizer(word, add_special_tokens=False).input_ids[0] for word in ("Yes", "No"))
+
+    def first_word(self, input_ids: Tensor, tokens: LookTokens | None) -> float:
+        """See TextRuntime."""
+        with torch.inference_mode():
+            embeddings = self.model.embed(input_ids, tokens)
+            logits = self.model.language_model(inputs_embeds=embeddings, logits_to_keep=1, use_cache=False).logits
+        return float(logits[0, -1, self.yes].float() - logits[0, -1, self.no].float())
+
+    def stream(
+        self,
+        input_ids: Tensor,
+        tokens: LookTokens | None,
+        *,
+        max_words: int,
+        word_bias: float = 0.0,
+        stop: threading.Event | None = None,
+    ) -> Iterator[str]:
+        """See TextRuntime. Closing the iterator stops the generation."""
+        halt = stop if stop is not None else threading.Event()
+        given_up = threading.Event()
+        streamer = TextIteratorStreamer(self.tokenizer, skip_prompt=False, skip_special_tokens=True, timeout=0.5)
+        failures: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                base = tokens is None and hasattr(self.model.language_model, "disable_adapter")
+                with self.model.language_model.disable_adapter() if base else nullcontext(), torch.inference_mode():
+                    self.model.generate(
+                        input_ids,
+                        tokens,
+                        max_new_tokens=max_words,
+                        do_sample=False,
+                        repetition_penalty=1.1 if base else 1.0,
+                        streamer=streamer,
+                        logits_processor=LogitsProcessorList([_FirstWordBias(self.yes, self.no, word_bias)]),
+                        stopping_criteria=StoppingCriteriaList([_Halt(halt, given_up)]),
+                        pad_token_id=self.tokenizer.eos_token_id,
+                        eos_token_id=self.tokenizer.convert_tokens_to_ids("<|im_end|>"),
+                    )
+            except BaseException as error:  # handed to the reader below, in its own thread
+                failures.append(error)
+            finally:
+                streamer.end()
+
+        worker = threading.Thread(target=work, name="looktwice-words", daemon=True)
+        worker.start()
+        try:
+            yield from _pieces(streamer, worker)
+        finally:
+            given_up.set()
+            worker.join()
+        if failures:
+            raise failures[0]
+
+
+def _pieces(streamer: TextIteratorStreamer, worker: threading.Thread) -> Iterator[str]:
+    waited = 0.0
+    while True:
+        try:
+            piece = next(streamer)
+        except StopIteration:
+            return
+        except Empty:
+            waited += streamer.timeout
+            if waited >= STREAM_TIMEOUT or not worker.is_alive():
+                return
+            continue
+        waited = 0.0
+        if piece:
+            yield piece
+
+
+class _Halt(StoppingCriteria):
+    """Stops the generation at the next token once any of the events is set."""
+
+    def __init__(self, *events: threading.Event) -> None:
+        self.events = events
+
+    def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs: object) -> Tensor:
+        return torch.full((input_ids.shape[0],), any(event.is_set() for event in self.events), dtype=torch.bool)
+
+
+class _FirstWordBias(LogitsProcessor):
+    """Adds the calibrated bias to "Yes" when the first word is a yes or a no, so that words and verdict agree."""
+
+    def __init__(self, yes: int, no: int, bias: float) -> None:
+        self.yes, self.no, self.bias, self.first = yes, no, bias, True
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        if self.first:
+            self.first = False
+            if int(scores[0].argmax()) in (self.yes, self.no):
+                scores = scores.clone()
+                scores[:, self.yes] += self.bias
+        return scores

@@ -1,0 +1,161 @@
+"""One conversation: its turns, and which look each of them is about. Knows no page, no terminal and no model code."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from assistant.prompts import DEFAULT_QUESTION
+from assistant.types import Finding, Look, Media, Timings
+
+MAX_TURNS = 8
+"""Turns kept of a conversation."""
+MAX_LOOKS = 4
+"""Pictures whose looks are kept."""
+
+
+class Inspects(Protocol):
+    """What a conversation needs of an inspector."""
+
+    load_s: float
+
+    def look(self, source: Media) -> Look:
+        """What the model sees in a picture."""
+        ...
+
+    def ask(self, look: Look | None, question: str, history: Sequence[tuple[str, str]] = (), *,
+            stop: threading.Event | None = None) -> Iterator[str]:
+        """Pieces of an answer."""
+        ...
+
+    def finding(self, look: Look, explanation: str, timings: Timings | None = None) -> Finding:
+        """The verdict on a look, with the words of an answer."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Turn:
+    """One question and its answer; `look` is what they are about, None without a picture."""
+
+    question: str
+    answer: str
+    look: Look | None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What the assistant is doing now: "looking", "answering" or "deciding"."""
+
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """A look at a new picture is there."""
+
+    look: Look
+
+
+@dataclass(frozen=True)
+class Words:
+    """More of the answer: the new piece, and the whole text so far."""
+
+    piece: str
+    text: str
+
+
+@dataclass(frozen=True, eq=False)
+class Done:
+    """The turn is over.
+
+    Attributes:
+        finding: the verdict on the look, None without a picture and after a stop.
+        text: the whole answer, maybe cut off.
+        stopped: whether the user stopped it.
+    """
+
+    finding: Finding | None
+    text: str
+    stopped: bool = False
+
+
+Event = Stage | Looked | Words | Done
+
+
+class Session:
+    """A conversation with one inspector: MAX_TURNS turns about at most MAX_LOOKS pictures, the oldest forgotten first.
+
+    Not for use by two threads at once.
+    """
+
+    def __init__(self, inspector: Inspects) -> None:
+        self._inspector = inspector
+        self._turns: list[Turn] = []
+        self._looks: list[Look] = []
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """The turns kept, oldest first."""
+        return tuple(self._turns)
+
+    @property
+    def look(self) -> Look | None:
+        """The look that questions are about now: the newest one, None without a picture."""
+        return self._looks[-1] if self._looks else None
+
+    @property
+    def looks(self) -> tuple[Look, ...]:
+        """The looks kept, oldest first."""
+        return tuple(self._looks)
+
+    def attach(self, media: Media) -> Look:
+        """Look at a picture, once; the questions that follow are about it.
+
+        Raises LookTwiceError when the picture cannot be used; the conversation is then as before.
+        """
+        look = self._inspector.look(media)
+        self._looks = [*self._looks, look][-MAX_LOOKS:]
+        self._turns = [turn for turn in self._turns if turn.look is None or turn.look in self._looks]
+        return look
+
+    def ask(self, question: str, media: Media | None = None, *, stop: threading.Event | None = None) -> Iterator[Event]:
+        """Answer one question, as events in this order: looking, Looked, answering, Words..., deciding, Done.
+
+        Args:
+            question: the words of the user; empty with a picture means the default question.
+            media: a new picture to attach first; without it the question is about the newest one.
+            stop: ends the turn at the next word when it is set; what was said until then stays in the conversation.
+
+        Raises LookTwiceError (a picture or question that cannot be used); the turn is then not kept.
+        """
+        stop = stop or threading.Event()
+        if media is not None:
+            yield Stage("looking")
+            yield Looked(self.attach(media))
+            question = question.strip() or DEFAULT_QUESTION
+        look = self.look
+        yield Stage("answering")
+        history = [(turn.question, turn.answer) for turn in self._turns if turn.look is look]
+        text, first_word_s, begun = "", 0.0, time.perf_counter()
+        if not stop.is_set():
+            for piece in self._inspector.ask(look, question, history, stop=stop):
+                if not text:
+                    first_word_s = time.perf_counter() - begun
+                text += piece
+                yield Words(piece, text)
+        text = text.strip()
+        if text:
+            self._turns = [*self._turns, Turn(question, text, look)][-MAX_TURNS:]
+        if stop.is_set():
+            yield Done(None, text, stopped=True)
+            return
+        if look is None:
+            yield Done(None, text)
+            return
+        yield Stage("deciding")
+        answer_s = time.perf_counter() - begun
+        timings = Timings(self._inspector.load_s, look.look_s, first_word_s, answer_s)
+        yield Done(self._inspector.finding(look, text, timings), text)

@@ -1,0 +1,177 @@
+"""Frozen values that cross layers. No torch here: everything below is plain Python and numpy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+Verdict = Literal["normal", "anomalous", "unsure"]
+MAX_MAP_SIDE = 1280
+"""Longest side of a kept heatmap, pixels: a 40-megapixel map of floats would hold 160 MB and show no more."""
+
+VERDICTS: tuple[Verdict, ...] = ("normal", "anomalous", "unsure")
+
+PLACES: tuple[str, ...] = (
+    "top left", "top centre", "top right",
+    "centre left", "centre", "centre right",
+    "bottom left", "bottom centre", "bottom right",
+)  # fmt: skip
+"""The nine cells of a 3x3 grid in reading order; the only place words of the project."""
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One picture.
+
+    Attributes:
+        pixels: [H, W, 3] uint8 RGB, upright (EXIF orientation applied), read-only.
+        time: seconds from the start of the clip; 0.0 for a still picture.
+    """
+
+    pixels: np.ndarray
+    time: float = 0.0
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels."""
+        return self.pixels.shape[1], self.pixels.shape[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Media:
+    """A checked picture or clip.
+
+    Attributes:
+        frames: one frame for a picture, several in time order for a clip.
+        kind: "image" or "clip".
+        name: a display name without folders; never opened as a path.
+        notes: sentences about what was done while reading (for example "16-bit picture scaled to 8 bits").
+    """
+
+    frames: tuple[Frame, ...]
+    kind: Literal["image", "clip"] = "image"
+    name: str = "picture"
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Region:
+    """One connected suspicious region of a heatmap.
+
+    Attributes:
+        box: (x1, y1, x2, y2) pixels of the picture as given; x2 and y2 exclusive.
+        place: one of PLACES: the 3x3 cell that holds the region's centre of mass.
+        area: share of the picture, 0..1.
+        peak: highest heatmap value inside, 0..1.
+        mean: mean heatmap value inside, 0..1.
+        tone: "darker", "brighter", "differently coloured" or "similar in tone", against the surroundings.
+        shape: "compact", "elongated" or "spread out", measured from the region's pixels.
+    """
+
+    box: tuple[int, int, int, int]
+    place: str
+    area: float
+    peak: float
+    mean: float
+    tone: str
+    shape: str
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What the model saw; computed from pixels alone, so no word of a user can change it.
+
+    Attributes:
+        size: (width, height) of the picture as given, pixels.
+        score: the selector's calibrated probability that something is wrong, 0..1.
+        heatmap: [H, W] float32 in 0..1 on one absolute scale for all pictures: 0.5 and above is suspicious. In the
+            coordinates of the picture as given, at its own size unless its longer side is over `MAX_MAP_SIDE`.
+        regions: suspicious regions, highest peak first.
+        thumbnail: [H, W, 3] uint8, the picture at the heatmap's size, for rendering.
+        tokens: {"visual" | "suspicious" | "map": [n, D] float32} for the language model, see `modeling.LookTokens`.
+        name: display name of the picture.
+        warnings: what was noticed while reading and looking, one sentence each.
+        look_s: seconds the look took.
+        time: seconds into the clip, 0.0 for a picture.
+    """
+
+    size: tuple[int, int]
+    score: float
+    heatmap: np.ndarray
+    regions: tuple[Region, ...]
+    thumbnail: np.ndarray
+    tokens: dict[str, np.ndarray]
+    time: float = 0.0
+    name: str = "picture"
+    warnings: tuple[str, ...] = ()
+    look_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Seconds: loading the profile, the look, question to first word, question to last word."""
+
+    load_s: float = 0.0
+    look_s: float = 0.0
+    first_word_s: float = 0.0
+    answer_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The answer for one picture; the one schema for command line, HTTP and evaluation.
+
+    Attributes:
+        verdict: the language model's own yes/no, or "unsure" in the undecided band.
+        confidence: calibrated probability that the verdict is right, 0..1.
+        verdict_probability: probability of the language model's "Yes" against "No" as first word, 0..1.
+        score: the selector's calibrated score, 0..1, and `threshold`, the score from which it calls a picture
+            anomalous; `threshold_source` says where the threshold comes from.
+        explanation: the words.
+        warnings: disagreements and doubts, one sentence each.
+    """
+
+    verdict: Verdict
+    confidence: float
+    verdict_probability: float
+    score: float
+    threshold: float
+    threshold_source: str
+    regions: tuple[Region, ...]
+    explanation: str
+    warnings: tuple[str, ...] = ()
+    timings: Timings = field(default_factory=Timings)
+    profile: str = "embedded"
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready dict with the public names; floats rounded to 4 places."""
+
+        def rounded(value: float) -> float:
+            return round(float(value), 4)
+
+        return {
+            "verdict": self.verdict,
+            "confidence": rounded(self.confidence),
+            "verdict_probability": rounded(self.verdict_probability),
+            "score": rounded(self.score),
+            "threshold": rounded(self.threshold),
+            "threshold_source": self.threshold_source,
+            "regions": [
+                {
+                    "box": list(region.box),
+                    "place": region.place,
+                    "area": rounded(region.area),
+                    "peak": rounded(region.peak),
+                    "mean": rounded(region.mean),
+                    "tone": region.tone,
+                    "shape": region.shape,
+                }
+                for region in self.regions
+            ],
+            "explanation": self.explanation,
+            "warnings": list(self.warnings),
+            "timings": {name: rounded(value) for name, value in vars(self.timings).items()},
+            "profile": self.profile,
+        }

@@ -1,0 +1,59 @@
+"""Vision towers: pixels to levels of patch features and final tokens. One adapter a family of towers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from assistant.configuration import LookTwiceVisionConfig
+from assistant.errors import WeightsError
+
+
+@dataclass(frozen=True, eq=False)
+class VisionFeatures:
+    """What a tower sees.
+
+    Attributes:
+        levels: one [B, C_l, H_l, W_l] tensor a level, finest first.
+        tokens: [B, N, D] final tokens, row by row.
+        grid: (rows, columns) of the tokens; rows * columns = N.
+    """
+
+    levels: tuple[Tensor, ...]
+    tokens: Tensor
+    grid: tuple[int, int]
+
+
+class TimmTower(nn.Module):
+    """A convolutional tower from timm, frozen: its batch statistics never move.
+
+    Raises:
+        WeightsError: the backbone's channels or strides are not those of the configuration.
+    """
+
+    def __init__(self, config: LookTwiceVisionConfig) -> None:
+        super().__init__()
+        self.backbone = timm.create_model(
+            config.backbone, pretrained=False, features_only=True, out_indices=tuple(config.out_indices)
+        )
+        found = (self.backbone.feature_info.channels(), self.backbone.feature_info.reduction())
+        wanted = (list(config.channels), list(config.strides))
+        if found != wanted:
+            raise WeightsError(f"The tower {config.backbone} has channels and strides {found}, not {wanted}.")
+        self.backbone.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> TimmTower:
+        """Stays in evaluation mode: the tower is frozen."""
+        return super().train(False)
+
+    def forward(self, pixels: Tensor) -> VisionFeatures:
+        """[B, 3, H, W] normalised pixels, H and W multiples of the coarsest stride -> VisionFeatures in float32."""
+        dtype = next(self.backbone.parameters()).dtype
+        inputs = pixels.to(dtype=dtype, memory_format=torch.channels_last)
+        with torch.no_grad():
+            levels = tuple(level.float().contiguous() for level in self.backbone(inputs))  # [B, C_l, H_l, W_l]
+        last = levels[-1]
+        return VisionFeatures(levels, last.flatten(2).transpose(1, 2), (last.shape[2], last.shape[3]))

@@ -1,0 +1,399 @@
+"""Drawn normal scenes: surfaces, parts on a plain ground, and prints, never two alike.
+
+Each family is a function `(rng, height, width) -> [H, W, 3] uint8` of the clean scene; `draw_product` picks one and
+adds what every camera adds. Hard-edged scenes are drawn at twice the size and shrunk, which smooths their edges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import cv2
+import numpy as np
+
+from data.defects import smooth_noise
+
+Family = Callable[[np.random.Generator, int, int], np.ndarray]
+Colour = tuple[int, ...]
+
+
+def _colour(rng: np.random.Generator, low: float = 30, high: float = 230, spread: float = 25) -> np.ndarray:
+    """A random colour [3] float32; `spread` is how far its channels lie apart, a third of the scenes are grey."""
+    apart = rng.normal(0, spread, 3) * (rng.random() > 0.33)
+    return np.clip(rng.uniform(low, high) + apart, 5, 250).astype(np.float32)
+
+
+def _ink(colour: np.ndarray, gain: float = 1.0, shift: float = 0.0) -> Colour:
+    """A colour as cv2 wants it, scaled and shifted."""
+    return tuple(int(value) for value in np.clip(colour * gain + shift, 0, 255))
+
+
+def _paint(field: np.ndarray, base: np.ndarray, depth: float) -> np.ndarray:
+    """Colour a relief [H, W] (about -1..1): `base` [3] plus `depth` grey levels times the relief."""
+    tint = depth * (0.5 + base / max(2 * float(base.mean()), 1))
+    table = np.clip(base + np.linspace(-2.5, 2.5, 256)[:, None] * tint + 0.5, 0, 255).astype(np.uint8)[None]
+    index = cv2.convertScaleAbs(np.clip(field, -2.5, 2.5) + 2.5, alpha=51)
+    return cv2.LUT(cv2.cvtColor(index, cv2.COLOR_GRAY2RGB), table)
+
+
+def _axes(rng: np.random.Generator, height: int, width: int, tilt: float) -> tuple[np.ndarray, np.ndarray]:
+    """Pixel coordinates (along, across) [H, W] float32, turned by up to `tilt` radians about the middle."""
+    angle = rng.uniform(-tilt, tilt)
+    rows = np.arange(height, dtype=np.float32)[:, None] - height / 2
+    columns = np.arange(width, dtype=np.float32)[None] - width / 2
+    cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+    return columns * cos + rows * sin, rows * cos - columns * sin
+
+
+def _ground(rng: np.random.Generator, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """A plain ground [H, W, 3] uint8, and the colour [3] of a part or ink upon it, well apart in tone."""
+    ground, part = _colour(rng, 15, 245, 15), _colour(rng, 40, 215, 25)
+    if abs(ground.mean() - part.mean()) < 70:
+        part = np.clip(part + (90 if ground.mean() < 125 else -90), 10, 245).astype(np.float32)
+    return np.full((height, width, 3), _ink(ground), np.uint8), part
+
+
+def _shine(scene: np.ndarray, mask: np.ndarray, rng: np.random.Generator, depth: float) -> np.ndarray:
+    """Give the masked part [H, W] uint8 body: bevelled edges and a soft gloss, `depth` grey levels strong."""
+    height, width = mask.shape
+    small = cv2.resize(mask, (width // 4, height // 4), interpolation=cv2.INTER_AREA)
+    round_off = cv2.GaussianBlur(small, (0, 0), max(1.0, height / 160)).astype(np.float32) / 255
+    angle = rng.uniform(0, 2 * np.pi)
+    slope = cv2.Sobel(round_off, -1, 1, 0) * np.cos(angle) + cv2.Sobel(round_off, -1, 0, 1) * np.sin(angle)
+    gloss = depth * (1.2 * slope + 0.5 * smooth_noise(*small.shape, max(small.shape) / 2, rng))
+    gloss = cv2.resize(gloss.astype(np.float32), (width, height))
+    gloss = cv2.cvtColor(cv2.multiply(gloss, mask, scale=1 / 255, dtype=cv2.CV_32F), cv2.COLOR_GRAY2RGB)
+    return cv2.add(scene, gloss, dtype=cv2.CV_8U)
+
+
+def cloth(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """Woven threads, over and under, uneven in thickness."""
+    along, across = _axes(rng, height, width, 0.5)
+    pitch = rng.uniform(5, 14)
+    warp = smooth_noise(height, width, 40, rng) * 0.8
+    u, v = (along + warp) * (np.pi / pitch), (across + warp) * (np.pi / (pitch * rng.uniform(0.7, 1.4)))
+    over = np.sin(u) * np.sin(v) > 0
+    field = np.where(over, np.abs(np.sin(u)), 0.75 * np.abs(np.sin(v))) * 2 - 1.1
+    field = field + 0.25 * smooth_noise(height, width, 3, rng)
+    return _paint(field, _colour(rng), rng.uniform(10, 35))
+
+
+def brushed_metal(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """Fine parallel brushing with a broad sheen."""
+    fine = cv2.blur(rng.standard_normal((height, width + 80), dtype=np.float32), (int(rng.uniform(15, 70)), 1))
+    field = fine[:, :width] * rng.uniform(2, 4) + 0.6 * smooth_noise(height, width, width / 2, rng)
+    if rng.random() < 0.5:
+        field = cv2.resize(np.ascontiguousarray(field.T), (width, height))
+    return _paint(field, _colour(rng, 90, 200, 8), rng.uniform(6, 18))
+
+
+def paper(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """Paper or card: mottled fibres, more or less coarse."""
+    field = 0.7 * smooth_noise(height, width, rng.uniform(3, 8), rng, 2) + 0.5 * smooth_noise(height, width, 30, rng, 2)
+    return _paint(field, _colour(rng, 130, 235, 15), rng.uniform(3, 14))
+
+
+def wood(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """Wood grain: bent rings cut lengthwise, with fine pores along."""
+    along, across = _axes(rng, height, width, 0.15)
+    bend = smooth_noise(height, width, max(height, width) / 2, rng) * rng.uniform(10, 40)
+    rings = np.sin((across + bend + 0.05 * along) * (2 * np.pi / rng.uniform(10, 40)))
+    pores = cv2.blur(rng.standard_normal((height, width), dtype=np.float32), (25, 1))
+    base = np.array([rng.uniform(110, 210), rng.uniform(80, 150), rng.uniform(40, 110)], np.float32)
+    return _paint(0.6 * rings + 2.0 * pores + 0.3 * smooth_noise(height, width, 60, rng), base, rng.uniform(10, 24))
+
+
+def stone(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """Speckled stone or terrazzo: grains of a few tones."""
+    coarse = smooth_noise(height, width, rng.uniform(3, 12), rng, 2)
+    levels = rng.uniform(-1.5, 1.5, 6).astype(np.float32)
+    grains = levels[np.clip((coarse * 1.5 + 3).astype(int), 0, 5)]
+    field = cv2.GaussianBlur(grains, (0, 0), 0.7) + 0.5 * rng.standard_normal((height, width), dtype=np.float32)
+    return _paint(field, _colour(rng, 60, 200, 18), rng.uniform(8, 28))
+
+
+def leather(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """Pebbled grain: cells with dark creases between them."""
+    cell = rng.uniform(7, 18)
+    rows, columns = int(height / cell) + 2, int(width / cell) + 2
+    seeds = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), -1).reshape(-1, 2)
+    points = ((seeds + rng.uniform(-0.42, 0.42, seeds.shape)) * cell).astype(int)
+    mask = np.full((height, width), 255, np.uint8)
+    inside = points[(points >= 0).all(1) & (points[:, 0] < width) & (points[:, 1] < height)]
+    mask[inside[:, 1], inside[:, 0]] = 0
+    far = cv2.distanceTransform(mask, cv2.DIST_L2, 5) / (0.62 * cell)
+    field = 0.8 - 1.6 * np.clip(far, 0, 1.2) ** 2 + 0.3 * smooth_noise(height, width, 3, rng)
+    return _paint(field, _colour(rng, 40, 190, 25), rng.uniform(6, 22))
+
+
+def perforation(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """A sheet or mesh with regular openings, round or square, in rows or staggered."""
+    along, across = _axes(rng, height, width, 0.3)
+    pitch, square, openness = rng.uniform(12, 34), rng.random() < 0.4, rng.uniform(0.22, 0.42)
+    row = np.floor(across / pitch)
+    if rng.random() < 0.5:
+        along = along + 0.5 * pitch * np.mod(row, 2)
+    u, v = np.abs(np.mod(along, pitch) - pitch / 2), np.abs(np.mod(across, pitch) - pitch / 2)
+    opening = np.clip((np.maximum(u, v) if square else np.hypot(u, v)) - openness * pitch + 0.5, 0, 1)[..., None]
+    sheet = _paint(smooth_noise(height, width, 2, rng), _colour(rng, 60, 220, 15), rng.uniform(2, 6))
+    below = _colour(rng, 5, 70, 8) if rng.random() < 0.7 else _colour(rng, 180, 245, 8)
+    return (below + (sheet - below) * opening).astype(np.uint8)
+
+
+def tiles(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """Tiles or bricks with joints, each of a slightly different tone."""
+    along, across = _axes(rng, height, width, 0.1)
+    high = rng.uniform(0.1, 0.3) * height
+    wide = high * rng.uniform(1, 2.5)
+    row = np.floor(across / high).astype(int)
+    along = along + wide * rng.choice([0.0, 0.5]) * (row % 2)
+    tone = rng.normal(0, 0.6, (31, 37)).astype(np.float32)[row % 31, np.floor(along / wide).astype(int) % 37]
+    border = np.minimum(wide / 2 - np.abs(np.mod(along, wide) - wide / 2),
+                        high / 2 - np.abs(np.mod(across, high) - high / 2))
+    joint = np.clip(border - rng.uniform(1, 4), 0, 1)[..., None]
+    face = _paint(tone + 0.6 * smooth_noise(height, width, rng.uniform(2, 10), rng, 2), _colour(rng, 70, 220, 30),
+                  rng.uniform(3, 14))
+    mortar = _colour(rng, 40, 220, 8)
+    return (mortar + (face - mortar) * joint).astype(np.uint8)
+
+
+def _polygon(rng: np.random.Generator, radius: np.ndarray, y: float, x: float) -> np.ndarray:
+    """Outline points [n, 1, 2] int in 1/16 pixel, evenly turned from a random start, at the given radii [n]."""
+    angles = rng.uniform(0, 2 * np.pi) + np.arange(len(radius)) * (2 * np.pi / len(radius))
+    return np.round(16 * np.stack([x + radius * np.cos(angles), y + radius * np.sin(angles)], -1)).astype(int)[:, None]
+
+
+def _disc(mask: np.ndarray, y: float, x: float, radius: float, value: int) -> None:
+    cv2.circle(mask, (round(x * 16), round(y * 16)), max(round(radius * 16), 1), value, -1, cv2.LINE_AA, 4)
+
+
+def _part(rng: np.random.Generator, mask: np.ndarray, inner: list[tuple[np.ndarray, float]]) -> np.ndarray:
+    """Compose a part at double size: its mask on a ground, darker or lighter inner zones, gloss, a cast shadow."""
+    high, wide = mask.shape
+    scene, colour = _ground(rng, high, wide)
+    if rng.random() < 0.4:
+        shadow = cv2.resize(mask, (wide // 8, high // 8), interpolation=cv2.INTER_AREA)
+        shadow = cv2.GaussianBlur(np.roll(shadow, rng.integers(-2, 3, 2), (0, 1)), (0, 0), 1.5)
+        dark = 1 - rng.uniform(0.1, 0.4) * cv2.resize(shadow, (wide, high)).astype(np.float32) / 255
+        scene = cv2.multiply(scene, cv2.cvtColor(dark, cv2.COLOR_GRAY2RGB), dtype=cv2.CV_8U)
+    for zone, gain in [(mask, 1.0), *inner]:
+        zone = cv2.min(zone, mask)
+        left, top, across, down = cv2.boundingRect(zone)
+        box = slice(top, top + down), slice(left, left + across)
+        weight = cv2.cvtColor(zone[box], cv2.COLOR_GRAY2RGB)
+        flat = cv2.multiply(np.full_like(weight, _ink(colour, gain)), weight, scale=1 / 255)
+        scene[box] = cv2.add(flat, cv2.multiply(scene[box], 255 - weight, scale=1 / 255))
+    scene = _shine(scene, mask, rng, rng.uniform(15, 60))
+    return cv2.resize(scene, (wide // 2, high // 2), interpolation=cv2.INTER_AREA)
+
+
+def _middle(rng: np.random.Generator, height: int, width: int) -> tuple[np.ndarray, float, float, float]:
+    """An empty mask at double size, and a part's centre y, x and radius in its pixels."""
+    mask = np.zeros((2 * height, 2 * width), np.uint8)
+    short = min(height, width)
+    y, x = height + rng.normal(0, 0.04) * short, width + rng.normal(0, 0.04) * short
+    return mask, y, x, short * rng.uniform(0.55, 0.85)
+
+
+def gear(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """A toothed wheel with a bore and maybe holes around it."""
+    mask, y, x, radius = _middle(rng, height, width)
+    teeth, depth = int(rng.integers(9, 32)), rng.uniform(0.08, 0.2)
+    profile = np.tile([1.0, 1.0, 1 - depth, 1 - depth], teeth) * radius
+    cv2.fillPoly(mask, [_polygon(rng, profile, y, x)], 255, cv2.LINE_AA, 4)
+    boss = np.zeros_like(mask)
+    _disc(boss, y, x, radius * rng.uniform(0.35, 0.7), 255)
+    bore, start, holes = radius * rng.uniform(0.1, 0.3), rng.uniform(0, 6.28), rng.choice([0, 0, 4, 5, 6])
+    for angle in start + np.arange(holes) * 2 * np.pi / max(holes, 1):
+        _disc(mask, y + 0.55 * radius * np.sin(angle), x + 0.55 * radius * np.cos(angle), 0.1 * radius, 0)
+    _disc(mask, y, x, bore, 0)
+    return _part(rng, mask, [(boss, rng.uniform(0.7, 1.25))])
+
+
+def _turned(rng: np.random.Generator, height: int, width: int, open_middle: bool) -> np.ndarray:
+    """A turned part: rings of light and dark, with a hole through the middle or a crimped edge."""
+    mask, y, x, radius = _middle(rng, height, width)
+    crimp = 0.0 if open_middle else rng.choice([0.0, 0.02, 0.035])
+    edge = radius * (1 + crimp * np.sin(np.arange(180) * 2 * np.pi / 180 * rng.integers(14, 28)))
+    cv2.fillPoly(mask, [_polygon(rng, edge, y, x)], 255, cv2.LINE_AA, 4)
+    hole = radius * rng.uniform(0.2, 0.7) * open_middle
+    inner = []
+    for share in np.sort(rng.uniform(max(0.25, hole / radius), 0.97, rng.integers(1, 6)))[::-1]:
+        zone = np.zeros_like(mask)
+        _disc(zone, y, x, radius * share, 255)
+        inner.append((zone, float(np.exp(rng.normal(0, 0.3)))))
+    if open_middle:
+        _disc(mask, y, x, hole, 0)
+    return _part(rng, mask, inner)
+
+
+def pill(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """A two-coloured capsule or a scored tablet."""
+    mask, y, x, radius = _middle(rng, height, width)
+    zone, angle = np.zeros_like(mask), rng.uniform(0, np.pi)
+    long, thick = radius * rng.uniform(0.5, 0.7), int(radius * rng.uniform(0.5, 0.8))
+    ends = [(round(x + side * long * np.cos(angle)), round(y + side * long * np.sin(angle))) for side in (-1, 0, 1)]
+    if rng.random() < 0.6:
+        cv2.line(mask, ends[0], ends[2], 255, thick, cv2.LINE_AA)
+        cv2.line(zone, ends[1], ends[2], 255, thick, cv2.LINE_AA)
+    else:
+        axes = (int(radius), int(radius * rng.uniform(0.6, 1)))
+        cv2.ellipse(mask, ends[1], axes, np.degrees(angle), 0, 360, 255, -1, cv2.LINE_AA)
+        cv2.line(zone, ends[0], ends[2], 255, max(3, int(0.04 * radius)), cv2.LINE_AA)
+    return _part(rng, mask, [(zone, rng.choice([0.6, 0.75, 1.3, 1.5]))])
+
+
+def nut(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """A six-sided nut with a chamfer and a threaded hole."""
+    mask, y, x, radius = _middle(rng, height, width)
+    cv2.fillPoly(mask, [_polygon(rng, np.full(rng.choice([4, 6, 6, 6, 8]), radius), y, x)], 255, cv2.LINE_AA, 4)
+    face, hole = np.zeros_like(mask), radius * rng.uniform(0.35, 0.55)
+    _disc(face, y, x, radius * rng.uniform(0.72, 0.85), 255)
+    inner = [(face, rng.uniform(1.05, 1.3))]
+    for share in np.linspace(1.2, 1.02, rng.integers(1, 4)):
+        thread = np.zeros_like(mask)
+        _disc(thread, y, x, hole * share, 255)
+        inner.append((thread, rng.uniform(0.5, 0.9)))
+    _disc(mask, y, x, hole, 0)
+    return _part(rng, mask, inner)
+
+
+def plate(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """A rectangular or round plate with drilled holes, slots and an engraved frame."""
+    mask = np.zeros((2 * height, 2 * width), np.uint8)
+    high, wide = height * rng.uniform(1.1, 1.75), width * rng.uniform(1.1, 1.75)
+    top, left = height - high / 2, width - wide / 2
+    first, last = np.array([left, top]).astype(int), np.array([left + wide, top + high]).astype(int)
+    cv2.rectangle(mask, first.tolist(), last.tolist(), 255, -1)
+    frame, inset = np.zeros_like(mask), int(rng.uniform(0.03, 0.1) * min(high, wide))
+    cv2.rectangle(frame, (first + inset).tolist(), (last - inset).tolist(), 255, max(2, inset // 4))
+    rows, columns, size = rng.integers(1, 5), rng.integers(1, 5), rng.uniform(0.04, 0.09) * min(high, wide)
+    for row in range(rows):
+        for column in range(columns):
+            _disc(mask, top + high * (row + 1) / (rows + 1), left + wide * (column + 1) / (columns + 1), size, 0)
+    return _part(rng, mask, [(frame, rng.uniform(0.6, 0.85))])
+
+
+def connector(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """A housing with one or two rows of pins."""
+    mask = np.zeros((2 * height, 2 * width), np.uint8)
+    wide, high = width * rng.uniform(1.3, 1.8), height * rng.uniform(0.5, 0.9)
+    top, left = height - high / 2, width - wide / 2
+    cv2.rectangle(mask, (int(left), int(top)), (int(left + wide), int(top + high)), 255, -1)
+    slots, pins = np.zeros_like(mask), int(rng.integers(4, 13))
+    pitch, rows, legs = wide / (pins + 1), rng.integers(1, 3), rng.random() < 0.6
+    for pin in range(pins):
+        x, half = int(left + pitch * (pin + 1)), max(2, int(pitch * 0.22))
+        for row in range(rows):
+            y = int(top + high * (row + 1) / (rows + 1))
+            cv2.rectangle(slots, (x - half, y - half), (x + half, y + half), 255, -1)
+        if legs:
+            cv2.rectangle(mask, (x - half, int(top + high)), (x + half, int(top + high * 1.4)), 255, -1)
+    return _part(rng, mask, [(slots, rng.choice([0.35, 0.5, 1.6]))])
+
+
+def text_print(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """Printed lines of letters and figures in one of several faces and sizes."""
+    scene, colour = _ground(rng, 2 * height, 2 * width)
+    letters = list("ABCDEFGHIJKLMNOPRSTUVWXYZabcdefghiklmnoprstuvwxyz0123456789   -./")
+    face, scale = int(rng.choice([0, 2, 3, 4])), rng.uniform(0.6, 2.2) * min(height, width) / 320 * 1.6
+    thick, pace = max(1, round(scale * rng.uniform(1, 3))), int(rng.uniform(36, 60) * scale)
+    for y in range(int(pace * 1.2), 2 * height - pace // 3, pace):
+        line = "".join(rng.choice(letters, int(rng.integers(6, 60))))[: max(3, int(1.8 * width / (19 * scale)))]
+        cv2.putText(scene, line, (int(0.06 * width), y), face, scale, _ink(colour), thick, cv2.LINE_AA)
+    return cv2.resize(scene, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def logo_print(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """Simple shapes of a few colours, once in the middle or repeated as a pattern."""
+    scene, colour = _ground(rng, 2 * height, 2 * width)
+    repeats = int(rng.choice([1, 2, 3, 5]))
+    cell_high, cell_wide, unit = 2 * height / repeats, 2 * width / repeats, 0.84 * min(height, width) / repeats
+    shapes = [(0, np.zeros(2), 0.95, _ink(colour), 5, 0.0)]
+    shapes += [(int(rng.integers(3)), rng.uniform(-0.4, 0.4, 2), rng.uniform(0.2, 0.9), _ink(_colour(rng, 20, 235, 60)),
+                int(rng.integers(3, 9)), rng.uniform(0, 360)) for _ in range(rng.integers(1, 5))]
+    for row in range(repeats):
+        for column in range(repeats):
+            for form, offset, size, ink, sides, turn in shapes:
+                x, y = (column + 0.5) * cell_wide + offset[0] * unit, (row + 0.5) * cell_high + offset[1] * unit
+                at, far = (int(x), int(y)), int(size * unit)
+                if form == 0:
+                    cv2.circle(scene, at, far, ink, -1 if sides % 2 else max(2, far // 5), cv2.LINE_AA)
+                elif form == 1:
+                    corners = cv2.ellipse2Poly(at, (far, far), int(turn), 0, 359, 360 // sides)
+                    cv2.fillPoly(scene, [corners], ink, cv2.LINE_AA)
+                else:
+                    cv2.ellipse(scene, at, (far, far // 2), turn, 0, 280, ink, far // 6 + 1, cv2.LINE_AA)
+    return cv2.resize(scene, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def barcode(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """Bars of four widths above a line of figures."""
+    scene = np.full((2 * height, 2 * width, 3), _ink(_colour(rng, 190, 250, 10)), np.uint8)
+    ink, module = _ink(_colour(rng, 5, 60, 10)), max(2, int(width * rng.uniform(0.008, 0.02)))
+    top, bottom = int(height * rng.uniform(0.2, 0.5)), int(height * rng.uniform(1.3, 1.7))
+    x = int(0.15 * width)
+    while x < 1.8 * width:
+        bar, gap = rng.integers(1, 5, 2) * module
+        cv2.rectangle(scene, (x, top), (int(x + bar) - 1, bottom), ink, -1)
+        x += int(bar + gap)
+    figures = "".join(rng.choice(list("0123456789"), 12))
+    cv2.putText(scene, figures, (int(0.2 * width), bottom + int(0.2 * height)), 0, width / 190, ink, 2, cv2.LINE_AA)
+    return cv2.resize(scene, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def circuit(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """A circuit board: tracks with bends of 45 degrees, pads, drilled holes and chips."""
+    board = np.array([rng.uniform(5, 60), rng.uniform(50, 130), rng.uniform(20, 120)], np.float32)
+    scene = np.full((2 * height, 2 * width, 3), _ink(board), np.uint8)
+    track, pad = _ink(board, 1.5, 25), _ink(_colour(rng, 150, 230, 12))
+    step = int(min(height, width) * rng.uniform(0.06, 0.12))
+    thick, ends = max(2, step // 5), []
+    for _ in range(int(rng.integers(18, 40))):
+        at = np.array([rng.integers(1, 2 * width // step), rng.integers(1, 2 * height // step)])
+        path, heading = [at], int(rng.integers(8))
+        for _ in range(int(rng.integers(2, 5))):
+            heading += int(rng.integers(-1, 2))
+            way = np.round([np.cos(heading * np.pi / 4), np.sin(heading * np.pi / 4)])
+            path.append(path[-1] + way.astype(int) * rng.integers(1, 5))
+        cv2.polylines(scene, [np.array(path) * step], False, track, thick, cv2.LINE_AA)
+        ends += [path[0] * step, path[-1] * step]
+    for _ in range(int(rng.integers(1, 5))):
+        x, y = rng.integers(0, [2 * width, 2 * height])
+        wide, high = rng.integers(2, 7, 2) * step
+        for leg in range(int(x), int(x + wide), step // 2 + 1):
+            cv2.rectangle(scene, (leg, int(y) - step // 2), (leg + step // 4, int(y + high) + step // 2), pad, -1)
+        cv2.rectangle(scene, (int(x), int(y)), (int(x + wide), int(y + high)), _ink(_colour(rng, 15, 50, 4)), -1)
+    for x, y in ends:
+        cv2.circle(scene, (int(x), int(y)), int(step * 0.35), pad, -1, cv2.LINE_AA)
+        cv2.circle(scene, (int(x), int(y)), int(step * 0.14), (20, 20, 20), -1, cv2.LINE_AA)
+    return cv2.resize(scene, (width, height), interpolation=cv2.INTER_AREA)
+
+
+_FAMILIES: dict[str, Family] = {
+    "cloth": cloth, "brushed metal": brushed_metal, "paper": paper, "wood": wood, "stone": stone, "leather": leather,
+    "perforation": perforation, "tiles": tiles, "ring": partial(_turned, open_middle=True), "gear": gear,
+    "bottle top": partial(_turned, open_middle=False), "pill": pill, "nut": nut, "plate": plate,
+    "connector": connector, "text print": text_print, "logo print": logo_print, "barcode": barcode, "circuit": circuit,
+}
+PRODUCTS: tuple[str, ...] = tuple(_FAMILIES)
+
+
+def draw_product(rng: np.random.Generator, size: tuple[int, int] = (320, 320), name: str | None = None) -> np.ndarray:
+    """A normal scene [H, W, 3] uint8 RGB of `size` (H, W), of the family `name` or a random one.
+
+    Raises ValueError for an unknown family.
+    """
+    chosen = name or PRODUCTS[int(rng.integers(len(PRODUCTS)))]
+    if chosen not in _FAMILIES:
+        raise ValueError(f"unknown product {chosen!r}; known: {', '.join(PRODUCTS)}")
+    height, width = size
+    scene = _FAMILIES[chosen](rng, height, width)
+    angle, fall = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.18)
+    rows, columns = np.ogrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+    light = (1 + fall * (columns * np.cos(angle) + rows * np.sin(angle)) / 1.4).astype(np.float32)
+    scene = cv2.multiply(scene, cv2.cvtColor(light, cv2.COLOR_GRAY2RGB), dtype=cv2.CV_8U)
+    grain = rng.standard_normal((height, width), dtype=np.float32) * rng.uniform(0.5, 4)
+    scene = cv2.add(scene, cv2.cvtColor(grain, cv2.COLOR_GRAY2RGB), dtype=cv2.CV_8U)
+    return cv2.GaussianBlur(scene, (0, 0), rng.uniform(0.3, 0.8))

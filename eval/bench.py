@@ -1,0 +1,156 @@
+"""Speed and memory on this machine, as a table: `python -m eval.bench [--profile NAME]`.
+
+Start-up is measured in a fresh process, as a user meets it. The peer of the look is the bare tower at the same size:
+what is above it is our selector, heatmap head and regions. The peer of the words is the time that reading the language
+model's weights once a token would take at this machine's own memory bandwidth.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from assistant import load
+from assistant.inspector import Inspector
+from assistant.prompts import DEFAULT_QUESTION
+
+BARS = {
+    "look at 320 px, p50": (0.150, "s"),
+    "first word, p50": (1.2, "s"),
+    "peak memory": (1600.0, "MB"),
+    "ready to answer": (15.0, "s"),
+}
+"""What the project promises on 2 cores."""
+
+
+def median_seconds(work: Callable[[], Any], repeats: int) -> float:
+    """Median seconds of `work` after two calls to warm up."""
+    work(), work()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def picture(side: int) -> np.ndarray:
+    """[side, side, 3] uint8, reproducible noise with a dark spot: speed does not depend on what is shown."""
+    pixels = np.random.default_rng(0).integers(90, 160, (side, side, 3), dtype=np.uint8)
+    pixels[side // 4 : side // 3, side // 4 : side // 3] = 20
+    return pixels
+
+
+def start_up(profile: str) -> dict[str, float]:
+    """Seconds from process start to a loaded model and to a first answer, and peak memory, of a fresh process."""
+    start = time.time()
+    shown = subprocess.run(
+        [sys.executable, "-m", "eval.bench", "--child", "--profile", profile],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    values = json.loads(shown.stdout.splitlines()[-1])
+    return {
+        "ready": values["ready_at"] - start,
+        "answered": values["answered_at"] - start,
+        "peak_mb": values["peak_mb"],
+    }
+
+
+def child(profile: str) -> None:
+    """What `start_up` runs: load, answer once, report."""
+    inspector = load(profile)
+    ready = time.time()
+    inspector.inspect(picture(320))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    typer.echo(json.dumps({"ready_at": ready, "answered_at": time.time(), "peak_mb": peak}))
+
+
+def look_times(inspector: Inspector, repeats: int) -> dict[str, float]:
+    """Seconds of a look and of its parts at 320 px and at the profile's own size."""
+    config = inspector.model.config.vision_config
+    model = inspector.model.look_model
+    own, times = config.image_side, {}
+    for side in sorted({320, own}):
+        config.image_side = side
+        pixels = picture(side)
+        tensor = inspector.processor.pixels(pixels)
+        with torch.inference_mode():
+            features = model.tower(tensor)
+            times[f"tower alone at {side} px"] = median_seconds(lambda t=tensor: model.tower(t), repeats)
+            times[f"selector at {side} px"] = median_seconds(lambda f=features: model.selector(f), repeats)
+            times[f"tower, selector, heatmap at {side} px"] = median_seconds(lambda t=tensor: model(t), repeats)
+        times[f"look at {side} px, p50"] = median_seconds(lambda p=pixels: inspector.look(p), repeats)
+    config.image_side = own
+    return times
+
+
+def word_times(inspector: Inspector, repeats: int) -> dict[str, float]:
+    """Seconds to the first word of an answer, and words (tokens) a second."""
+    look = inspector.look(picture(320))
+    first, rates = [], []
+    for _ in range(repeats + 1):
+        start, pieces = time.perf_counter(), []
+        for piece in inspector.ask(look, DEFAULT_QUESTION):
+            pieces.append((time.perf_counter() - start, piece))
+        count = len(inspector.processor.tokenizer("".join(piece for _, piece in pieces)).input_ids)
+        first.append(pieces[0][0])
+        if count > 1 and pieces[-1][0] > pieces[0][0]:
+            rates.append((count - 1) / (pieces[-1][0] - pieces[0][0]))
+    return {"first word, p50": statistics.median(first[1:]), "tokens a second": statistics.median(rates)}
+
+
+def bandwidth_limit(inspector: Inspector) -> float:
+    """Tokens a second if each token only read the language model's weights once at this machine's measured rate."""
+    weights = sum(p.numel() * p.element_size() for p in inspector.model.language_model.parameters())
+    block = torch.ones(64 * 2**20, dtype=torch.float32)
+    return block.numel() * 4 / median_seconds(block.sum, 5) / weights
+
+
+def main(
+    profile: str = "embedded",
+    repeats: Annotated[int, typer.Option(min=1)] = 15,
+    child_run: Annotated[bool, typer.Option("--child", hidden=True)] = False,
+) -> None:
+    """Measures and prints."""
+    if child_run:
+        child(profile)
+        return
+    started = start_up(profile)
+    inspector = load(profile)
+    rows: dict[str, tuple[float, str]] = {
+        "ready to answer": (started["ready"], "s"),
+        "first whole answer from process start": (started["answered"], "s"),
+        "peak memory": (started["peak_mb"], "MB"),
+    }
+    rows |= {name: (value, "s") for name, value in look_times(inspector, repeats).items()}
+    words = word_times(inspector, max(3, repeats // 3))
+    rows["first word, p50"] = (words["first word, p50"], "s")
+    rows["words"] = (words["tokens a second"], "tokens/s")
+    rows["memory-bandwidth limit of the words"] = (bandwidth_limit(inspector), "tokens/s")
+    table = Table(
+        "what", "measured", "bar", title=f"{profile} on {torch.get_num_threads()} threads, {platform.machine()}"
+    )
+    for name, (value, unit) in rows.items():
+        bar = BARS.get(name)
+        shown = f"{value:.3f} {unit}" if unit == "s" else f"{value:.0f} {unit}"
+        table.add_row(
+            name, shown, "" if bar is None else f"{bar[0]:g} {bar[1]} {'ok' if value <= bar[0] else 'MISSED'}"
+        )
+    Console(width=100).print(table)
+
+
+if __name__ == "__main__":
+    typer.run(main)

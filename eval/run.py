@@ -1,0 +1,124 @@
+"""Predictions of a profile on a labelled set, one JSON line a picture; a second start goes on where the first stopped.
+
+python -m eval.run manifest --data DIR --out RUN [--split val] [--ask/--no-ask] [--limit N]
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from PIL import Image
+from tqdm import tqdm
+
+from assistant import load
+from assistant.errors import LookTwiceError
+from assistant.inspector import Inspector
+from assistant.prompts import DEFAULT_QUESTION, places_in
+from data.readers import read_folder, read_manifest
+from data.schema import Record
+from eval.predictions import complete_lines
+
+MAP_SIDE = 192
+"""Longest side of a kept heatmap, pixels."""
+
+
+class Task(StrEnum):
+    """Layouts of a labelled set."""
+
+    manifest = "manifest"
+    folder = "folder"
+
+
+def records_of(task: Task, data: Path, split: str) -> list[Record]:
+    """Records of one split; a folder is one split as a whole."""
+    if task is Task.folder:
+        return list(read_folder(data))
+    return [record for record in read_manifest(data) if record.split == split]
+
+
+def predict(inspector: Inspector, record: Record, ask: bool) -> tuple[dict[str, Any], np.ndarray]:
+    """One line of predictions.jsonl and the heatmap [h, w] float32 at most MAP_SIDE long."""
+    start = time.perf_counter()
+    look = inspector.look(record.image)
+    words = "".join(inspector.ask(look, DEFAULT_QUESTION)).strip() if ask else ""
+    finding = inspector.finding(look, words)
+    shrink = min(1.0, MAP_SIDE / max(look.heatmap.shape))
+    size = tuple(max(1, round(side * shrink)) for side in look.heatmap.shape[::-1])
+    heatmap = np.asarray(Image.fromarray(look.heatmap).resize(size, Image.Resampling.BOX))
+    row = {
+        "dataset": record.dataset,
+        "category": record.category,
+        "image": record.image.name,
+        "label": record.label,
+        "defect": record.defect,
+        "score": finding.score,
+        "verdict": finding.verdict,
+        "confidence": finding.confidence,
+        "verdict_probability": finding.verdict_probability,
+        "place": look.regions[0].place if look.regions else None,
+        "word_places": list(places_in(words)),
+        "region_places": [region.place for region in look.regions],
+        "lit": float((look.heatmap >= 0.5).mean()),
+        "explanation": words,
+        "warnings": list(finding.warnings),
+        "seconds": round(time.perf_counter() - start, 4),
+    }
+    return row, heatmap
+
+
+def run(
+    task: Annotated[Task, typer.Argument(help="Layout of the set.")],
+    data: Annotated[Path, typer.Option(help="Folder of the set.")],
+    out: Annotated[Path, typer.Option(help="Run folder: predictions.jsonl and maps.")],
+    split: Annotated[str, typer.Option(help="fit, calibrate, val or test (manifest only).")] = "val",
+    profile: str = "embedded",
+    ask: Annotated[bool, typer.Option(help="Ask for words as well.")] = True,
+    limit: Annotated[int, typer.Option(help="At most this many pictures, drawn with the seed; 0 means all.")] = 0,
+    seed: int = 0,
+) -> None:
+    """Predicts and keeps what was predicted."""
+    try:
+        records = records_of(task, data, split)
+        if limit:
+            order = np.random.default_rng(seed).permutation(len(records))[:limit]
+            records = [records[index] for index in sorted(order)]
+        if not records:
+            raise LookTwiceError(f"There are no records of the split {split!r} in {data}.")
+        inspector = load(profile)
+    except LookTwiceError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+    (out / "maps").mkdir(parents=True, exist_ok=True)
+    file = out / "predictions.jsonl"
+    done = len(complete_lines(file))
+    with file.open("a", encoding="utf-8") as lines:
+        for index in tqdm(range(done, len(records)), desc=str(task), unit="picture", initial=done, total=len(records)):
+            row, heatmap = predict(inspector, records[index], ask)
+            np.savez_compressed(
+                out / "maps" / f"{index:06d}.npz", heatmap=heatmap.astype(np.float16), **_truth(records[index], heatmap)
+            )
+            lines.write(json.dumps(row) + "\n")
+            lines.flush()
+    typer.echo(f"wrote {file}: next, python -m eval.score {out}")
+
+
+def _truth(record: Record, heatmap: np.ndarray) -> dict[str, np.ndarray]:
+    """{"mask": [h, w] bool} at the heatmap's size when the record has an exact mask or is normal, else nothing."""
+    if record.supervision != "mask":
+        return {}
+    mask = record.read_mask()
+    if mask is None:
+        return {}
+    size = (heatmap.shape[1], heatmap.shape[0])
+    share = np.asarray(Image.fromarray(mask.astype(np.float32)).resize(size, Image.Resampling.BOX))
+    return {"mask": share > 0.25}
+
+
+if __name__ == "__main__":
+    typer.run(run)

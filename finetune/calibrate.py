@@ -1,0 +1,157 @@
+"""Sets thresholds and scales on pictures that no weight was fitted on, and writes them beside the weights.
+
+python -m finetune.calibrate look --data DIR      after the look stage
+python -m finetune.calibrate words --data DIR     after the language stage
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from PIL import Image
+from sklearn.linear_model import LogisticRegression
+from tqdm import tqdm
+
+from assistant.calibration import Calibration
+from assistant.inspector import Inspector
+from assistant.loading import compose
+from assistant.profiles import read_profile
+from assistant.prompts import DEFAULT_QUESTION
+from assistant.weights import CALIBRATION_FILE
+from data.readers import read_manifest
+from data.schema import Record
+
+LIT_NORMAL = 0.004
+"""Mean share of a normal picture that may be lit, 0..1: normals stay dark."""
+
+
+class Part(StrEnum):
+    """What is calibrated."""
+
+    look = "look"
+    words = "words"
+
+
+def main(
+    part: Annotated[Part, typer.Argument(help="look: scores and map; words: the yes or no.")],
+    data: Annotated[Path, typer.Option(help="Folder with manifest.jsonl.")],
+    profile: str = "embedded",
+) -> None:
+    """Calibrates and rewrites calibration.json."""
+    records = [record for record in read_manifest(data) if record.split == "calibrate"]
+    chosen = read_profile(profile)
+    file = chosen.weights / CALIBRATION_FILE
+    if part is Part.look:
+        inspector = Inspector(profile, compose(chosen, stage="look"))
+        calibration = calibrate_look(inspector, records)
+    else:
+        inspector = Inspector(profile, compose(chosen))
+        calibration = calibrate_words(inspector, records)
+    calibration.save(file)
+    typer.echo(f"wrote {file}: {calibration}")
+
+
+def calibrate_look(inspector: Inspector, records: list[Record]) -> Calibration:
+    """Platt scaling of the image logit with every set and label of equal weight; the map's bias."""
+    logits, maps, masks = [], [], []
+    for record in tqdm(records, desc="looks", unit="picture"):
+        output = _look(inspector, record)
+        logits.append(float(output.score_logit[0]))
+        maps.append(output.heatmap_logits[0, 0].float().numpy())
+        masks.append(_mask_at(record, maps[-1].shape))
+    both = two_sided(records)
+    scale, bias = platt([logits[i] for i in both], [records[i] for i in both])
+    normal = [(records[i].dataset, maps[i]) for i in range(len(records)) if records[i].label == 0]
+    known = [(records[i].dataset, maps[i], masks[i]) for i in range(len(records)) if masks[i] is not None]
+    sets = sorted({records[i].dataset for i in both})
+    return Calibration(
+        score_scale=scale,
+        score_bias=bias,
+        threshold=0.5,
+        pixel_bias=-pixel_cut(normal, known),
+        source=f"balanced point on {len(both)} held-out training pictures of {len(sets)} sets",
+    )
+
+
+def calibrate_words(inspector: Inspector, records: list[Record]) -> Calibration:
+    """Platt scaling of the first word's Yes-No difference, on sets with both labels."""
+    records = [records[i] for i in two_sided(records)]
+    differences = []
+    for record in tqdm(records, desc="words", unit="picture"):
+        look = inspector.look(record.image)
+        ids, tokens = inspector.prompt(look, DEFAULT_QUESTION, ())
+        differences.append(inspector.runtime.first_word(ids, tokens))
+    scale, bias = platt(differences, records)
+    return replace(inspector.calibration, word_scale=scale, word_bias=bias / scale)
+
+
+def two_sided(records: list[Record]) -> list[int]:
+    """Numbers of the records whose set has both labels."""
+    labels: dict[str, set[int]] = defaultdict(set)
+    for record in records:
+        labels[record.dataset].add(record.label)
+    return [number for number, record in enumerate(records) if len(labels[record.dataset]) == 2]
+
+
+def platt(values: list[float], records: list[Record]) -> tuple[float, float]:
+    """(scale, bias) of p = sigmoid(scale * value + bias), every (set, label) group of equal weight (Platt 1999)."""
+    groups: dict[tuple[str, int], int] = defaultdict(int)
+    for record in records:
+        groups[record.dataset, record.label] += 1
+    weight = [1 / groups[record.dataset, record.label] for record in records]
+    fitted = LogisticRegression(C=1e3).fit(
+        np.array(values)[:, None], [record.label for record in records], np.array(weight) * len(records) / len(groups)
+    )
+    return float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
+
+
+def pixel_cut(normal: list[tuple[str, np.ndarray]], known: list[tuple[str, np.ndarray, np.ndarray]]) -> float:
+    """Map logit from which a pixel is suspicious.
+
+    The best mean F1 of pixels over sets with masks, but never below the value at which normals of the sets have
+    LIT_NORMAL of their pixels lit in the mean.
+    """
+    cuts = np.linspace(-5.0, 3.0, 65)
+    lit: dict[str, list[np.ndarray]] = defaultdict(list)
+    for dataset, logits in normal:
+        lit[dataset].append(_share_above(logits, cuts))
+    dark = np.mean([np.mean(rows, axis=0) for rows in lit.values()], axis=0) <= LIT_NORMAL
+    hits: dict[str, list[np.ndarray]] = defaultdict(list)
+    for dataset, logits, mask in known:
+        inside = _share_above(logits[mask], cuts) * mask.sum()
+        overall = _share_above(logits, cuts) * mask.size
+        hits[dataset].append(2 * inside / np.maximum(overall + mask.sum(), 1))
+    quality = np.mean([np.mean(rows, axis=0) for rows in hits.values()], axis=0)
+    return float(cuts[max(int(np.argmax(dark)), int(np.argmax(quality)))])
+
+
+def _share_above(values: np.ndarray, cuts: np.ndarray) -> np.ndarray:
+    ordered = np.sort(values.ravel())
+    return 1 - np.searchsorted(ordered, cuts) / max(1, ordered.size)
+
+
+def _look(inspector: Inspector, record: Record) -> object:
+    with torch.inference_mode():
+        return inspector.model.look(inspector.processor.pixels(record.read_image()))
+
+
+def _mask_at(record: Record, shape: tuple[int, int]) -> np.ndarray | None:
+    """The exact mask of an anomalous record at a map's size, or None."""
+    if record.label == 0 or record.supervision != "mask":
+        return None
+    mask = record.read_mask()
+    if mask is None:
+        return None
+    share = np.asarray(Image.fromarray(mask.astype(np.float32)).resize(shape[::-1], Image.Resampling.BOX)) > 0.25
+    return share if share.any() else None
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,173 @@
+"""Stage 2: teaches the language model to speak of a look. Tower, selector and heatmap head stay frozen.
+
+    python -m finetune.chat --data DIR [--steps N] [--looks N] [--out RUN] [--profile NAME]
+
+Trains the projector, the map tokens and a LoRA on every linear layer of the language model.
+"""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+from transformers import Trainer, TrainingArguments
+
+from assistant.loading import compose
+from assistant.modeling import LookTwiceForConditionalGeneration
+from assistant.processing import LookTwiceProcessor
+from assistant.profiles import read_profile
+from assistant.prompts import conversation as messages_of
+from assistant.weights import ADAPTER_FOLDER, LANGUAGE_FILE, LANGUAGE_PARTS, load_parts, save_parts
+from data.instruct import Facts, conversation
+from data.knowledge import kind_of
+from data.readers import read_manifest
+from finetune.checkpoint import MarkComplete, last_complete
+from finetune.dataset import LookDataset, Mix
+from finetune.looks import KnownLook, generator, make_looks, read_looks
+
+TARGETS = r"model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
+"""Whole paths inside the language model: short names would also land in a transformer tower."""
+CHAT_MIX = Mix(real=0.27, drawn=0.24, clean=0.49)
+"""Half of the conversations are about normal pictures."""
+PRODUCTS = {
+    "casting": "casting", "deeppcb": "circuit board", "elpv": "solar cell", "ksdd": "commutator",
+    "magnetic_tile": "tile", "piped_paper": "paper", "leather": "leather", "neu_det": "steel sheet",
+    "crackforest": "pavement",
+}  # fmt: skip
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+
+
+class ConversationDataset(Dataset):
+    """Conversations about known looks; number i is a function of (seed, i) alone."""
+
+    def __init__(
+        self, tokens: dict[str, Tensor], known: list[KnownLook], processor: LookTwiceProcessor, length: int, seed: int
+    ) -> None:
+        self.tokens, self.known, self.processor, self.length, self.seed = tokens, known, processor, length, seed
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        rng = generator(self.seed, index)
+        number = int(rng.integers(len(self.known)))
+        look = self.known[number]
+        product = PRODUCTS.get(look.source, "") if rng.random() < 0.6 else ""
+        facts = Facts(look.label, look.regions, kind_of(look.defect), product)
+        turns = conversation(facts, rng, turns=int(rng.integers(1, 4)))
+        head = self.processor.look_text(look.score, look.regions)
+        question, answer = turns[-1]
+        messages = messages_of(question, turns[:-1], head)
+        ids, labels = self.processor.supervised([*messages, {"role": "assistant", "content": answer}])
+        return {
+            "input_ids": ids,
+            "labels": labels,
+            **{name: value[number].float() for name, value in self.tokens.items()},
+        }
+
+
+def collate(samples: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Conversations padded on the right to the longest, in steps of 32 tokens so that few shapes occur."""
+    longest = max(len(sample["input_ids"]) for sample in samples)
+    longest = -(-longest // 32) * 32
+
+    def padded(key: str, value: int) -> Tensor:
+        return torch.stack([nn.functional.pad(s[key], (0, longest - len(s[key])), value=value) for s in samples])
+
+    mask = [torch.ones_like(sample["input_ids"]) for sample in samples]
+    return {
+        "input_ids": padded("input_ids", 0),
+        "labels": padded("labels", -100),
+        "attention_mask": torch.stack([nn.functional.pad(m, (0, longest - len(m))) for m in mask]),
+        **{name: torch.stack([sample[name] for sample in samples]) for name in ("visual", "suspicious", "map")},
+    }
+
+
+class ChatTrainer(Trainer):
+    """Checkpoints hold what is trained, not the frozen rest."""
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        folder = Path(output_dir or self.args.output_dir)
+        save_parts(self.model, LANGUAGE_PARTS, folder / LANGUAGE_FILE)
+        save_file(get_peft_model_state_dict(self.model.language_model), folder / ADAPTER_WEIGHTS)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        folder = Path(resume_from_checkpoint)
+        load_parts(self.model, LANGUAGE_PARTS, folder / LANGUAGE_FILE)
+        set_peft_model_state_dict(self.model.language_model, load_file(folder / ADAPTER_WEIGHTS))
+
+
+def prepare(model: LookTwiceForConditionalGeneration, rank: int) -> None:
+    """Puts the LoRA on the language model and thaws it, the projector and the map tokens; everything else is frozen."""
+    model.requires_grad_(False)
+    config = LoraConfig(
+        r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=TARGETS, task_type="CAUSAL_LM", bias="none"
+    )
+    model.language_model = get_peft_model(model.language_model, config)
+    for part in (model.projector, model.map_tokens):
+        part.requires_grad_(True)
+
+
+def train(
+    data: Annotated[Path, typer.Option(help="Folder with manifest.jsonl.")],
+    out: Annotated[Path, typer.Option(help="Run folder; a second start resumes.")] = Path("runs/chat"),
+    profile: Annotated[str, typer.Option(help="Its weights folder gets the language stage.")] = "embedded",
+    looks: Annotated[int, typer.Option(min=1, help="Looks to make.")] = 8192,
+    steps: Annotated[int, typer.Option(min=1)] = 300,
+    batch: Annotated[int, typer.Option(min=1)] = 16,
+    rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 8e-4,
+    rank: Annotated[int, typer.Option(min=1, help="Rank of the LoRA.")] = 16,
+    seed: int = 1,
+    save_steps: Annotated[int, typer.Option(min=1)] = 50,
+) -> None:
+    """Trains the language stage and writes its weights."""
+    random.seed(seed)
+    torch.manual_seed(seed)
+    chosen = read_profile(profile)
+    loaded = compose(chosen, stage="look")
+    model = loaded.model
+    records = [record for record in read_manifest(data) if record.split == "fit"]
+    dataset = LookDataset(records, model.config.vision_config, looks, seed=seed, mix=CHAT_MIX)
+    make_looks(model.look_model, loaded.calibration, dataset, out / "looks")
+    tokens, known = read_looks(out / "looks")
+    prepare(model, rank)
+    trainer = ChatTrainer(
+        model=model,
+        args=TrainingArguments(
+            output_dir=str(out), max_steps=steps, per_device_train_batch_size=batch, learning_rate=rate,
+            lr_scheduler_type="cosine", warmup_steps=max(1, steps // 15), weight_decay=0.0, max_grad_norm=1.0,
+            bf16=True, use_cpu=not torch.cuda.is_available(), remove_unused_columns=False, logging_steps=5,
+            save_steps=save_steps, save_total_limit=2, report_to="none", seed=seed,
+            train_sampling_strategy="sequential", label_names=["labels"],
+        ),
+        train_dataset=ConversationDataset(tokens, known, loaded.processor, steps * batch, seed),
+        data_collator=collate,
+        callbacks=[MarkComplete()],
+    )  # fmt: skip
+    resume = last_complete(out)
+    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    save_parts(model, LANGUAGE_PARTS, chosen.weights / LANGUAGE_FILE)
+    save_adapter(model, chosen.weights / ADAPTER_FOLDER)
+    typer.echo(f"wrote {chosen.weights}")
+
+
+def save_adapter(model: LookTwiceForConditionalGeneration, folder: Path) -> None:
+    """The LoRA as a PEFT folder, in bfloat16, without a path of the machine in its configuration."""
+    adapter = model.language_model
+    for settings in adapter.peft_config.values():
+        settings.base_model_name_or_path = "SmolLM2-135M-Instruct"
+    adapter.save_pretrained(str(folder), save_embedding_layers=False)
+    file = folder / ADAPTER_WEIGHTS
+    save_file({name: tensor.to(torch.bfloat16) for name, tensor in load_file(file).items()}, file)
+    (folder / "README.md").unlink(missing_ok=True)  # the library's empty card; ours lies one folder up
+
+
+if __name__ == "__main__":
+    typer.run(train)

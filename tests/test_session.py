@@ -1,0 +1,138 @@
+"""Order of events, what a follow-up is about, and the bounds of a conversation; with a hand-made inspector."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pytest
+
+from assistant.errors import MediaError, QuestionError
+from assistant.media import media_from_array
+from assistant.session import MAX_LOOKS, MAX_TURNS, Done, Looked, Session, Stage, Words
+from assistant.types import Finding, Look, Media, Timings
+
+
+class Scripted:
+    """Answers "one two " and keeps what it was asked."""
+
+    load_s = 1.5
+
+    def __init__(self) -> None:
+        self.looked: list[Media] = []
+        self.asked: list[tuple[Look | None, str, list[tuple[str, str]]]] = []
+        self.broken = False
+
+    def look(self, source: Media) -> Look:
+        if self.broken:
+            raise MediaError("The picture is broken.")
+        self.looked.append(source)
+        pixels = source.frames[0].pixels
+        return Look(source.frames[0].size, 0.9, np.zeros(pixels.shape[:2], np.float32), (), pixels, {}, look_s=0.25)
+
+    def ask(self, look: Look | None, question: str, history: Sequence[tuple[str, str]] = (), *,
+            stop: threading.Event | None = None) -> Iterator[str]:
+        if not question.strip():
+            raise QuestionError("The question is empty.")
+        self.asked.append((look, question, list(history)))
+        for piece in ("one ", "two "):
+            if stop is not None and stop.is_set():
+                return
+            yield piece
+
+    def finding(self, look: Look, explanation: str, timings: Timings | None = None) -> Finding:
+        return Finding("anomalous", 0.9, 0.9, look.score, 0.5, "", (), explanation, (), timings or Timings())
+
+
+def picture(name: str = "wall") -> Media:
+    return media_from_array(np.zeros((4, 6, 3), np.uint8), name)
+
+
+def test_a_turn_with_a_picture_comes_in_order() -> None:
+    session = Session(Scripted())
+    events = list(session.ask("what?", picture()))
+    assert [type(event) for event in events] == [Stage, Looked, Stage, Words, Words, Stage, Done]
+    assert [event.name for event in events if isinstance(event, Stage)] == ["looking", "answering", "deciding"]
+    assert [(event.piece, event.text) for event in events if isinstance(event, Words)] == [
+        ("one ", "one "), ("two ", "one two "),
+    ]  # fmt: skip
+    done = events[-1]
+    assert isinstance(done, Done) and done.finding is not None and not done.stopped
+    assert done.text == done.finding.explanation == "one two"
+    timings = done.finding.timings
+    assert (timings.load_s, timings.look_s) == (1.5, 0.25) and 0 < timings.first_word_s <= timings.answer_s
+
+
+def test_a_follow_up_uses_the_same_look_and_its_history() -> None:
+    inspector = Scripted()
+    session = Session(inspector)
+    list(session.ask("", picture()))
+    events = list(session.ask("where?"))
+    assert len(inspector.looked) == 1 and not any(isinstance(event, Looked) for event in events)
+    (first, default, no_history), (second, _, history) = inspector.asked
+    assert first is second is session.look and no_history == [] and history == [(default, "one two")]
+    assert default == "Is there anything wrong?"
+
+
+def test_a_new_picture_begins_a_new_history() -> None:
+    inspector = Scripted()
+    session = Session(inspector)
+    list(session.ask("a", picture()))
+    list(session.ask("b", picture()))
+    assert inspector.asked[1][0] is session.look is not inspector.asked[0][0]
+    assert inspector.asked[1][2] == []
+
+
+def test_without_a_picture_the_base_model_answers_and_there_is_no_finding() -> None:
+    inspector = Scripted()
+    session = Session(inspector)
+    events = list(session.ask("hello"))
+    assert inspector.asked[0][0] is None and isinstance(events[-1], Done) and events[-1].finding is None
+    list(session.ask("again"))
+    assert inspector.asked[1][2] == [("hello", "one two")]
+
+
+def test_stopping_ends_the_turn_without_a_verdict() -> None:
+    session, stop = Session(Scripted()), threading.Event()
+    events = []
+    for event in session.ask("what?", picture(), stop=stop):
+        events.append(event)
+        if isinstance(event, Words):
+            stop.set()
+    assert isinstance(events[-1], Done)
+    assert events[-1].stopped and events[-1].finding is None and events[-1].text == "one"
+    assert session.turns[-1].answer == "one"
+    stopped_before = list(session.ask("more?", stop=stop))
+    assert not any(isinstance(event, Words) for event in stopped_before) and len(session.turns) == 1
+
+
+def test_what_cannot_be_used_leaves_the_conversation_as_it_was() -> None:
+    inspector = Scripted()
+    session = Session(inspector)
+    list(session.ask("a", picture()))
+    before, inspector.broken = (session.turns, session.looks), True
+    with pytest.raises(MediaError):
+        list(session.ask("b", picture()))
+    with pytest.raises(QuestionError):
+        list(session.ask("  "))
+    assert (session.turns, session.looks) == before
+
+
+def test_a_conversation_is_bounded() -> None:
+    session = Session(Scripted())
+    for number in range(MAX_LOOKS + 3):
+        list(session.ask(f"question {number}", picture()))
+    assert len(session.looks) == MAX_LOOKS
+    assert {id(turn.look) for turn in session.turns} <= {id(look) for look in session.looks}
+    for number in range(MAX_TURNS + 3):
+        list(session.ask(f"follow-up {number}"))
+    assert len(session.turns) == MAX_TURNS and session.turns[-1].question == f"follow-up {MAX_TURNS + 2}"
+
+
+def test_sessions_share_nothing() -> None:
+    inspector = Scripted()
+    one, other = Session(inspector), Session(inspector)
+    list(one.ask("a", picture()))
+    list(other.ask("b"))
+    assert other.look is None and inspector.asked[1][0] is None and inspector.asked[1][2] == []
