@@ -43,7 +43,7 @@ class Calibration:
         return sigmoid(self.score_scale * logit + self.score_bias)
 
     def yes_probability(self, difference: float) -> float:
-        """ "Yes" logit minus "No" logit of the first word -> probability of "Yes", 0..1; 0.5 is the tipping point."""
+        """Logit of "Yes" minus logit of "No" as first word -> probability of "Yes", 0..1; 0.5 is the tipping point."""
         return sigmoid(self.word_scale * (difference + self.word_bias))
 
     def verdict(self, yes: float) -> tuple[Verdict, float]:
@@ -74,7 +74,7 @@ class Calibration:
             raise WeightsError(f"The calibration {file.name} is missing from {file.parent.name}.") from None
         except (OSError, ValueError, TypeError) as error:
             raise WeightsError(f"The calibration {file.name} cannot be read ({error}).") from None
-        numbers = [value for value in asdict(calibration).values() if not isinstance(value, str)]
+        numbers = [value for name, value in asdict(calibration).items() if name != "source"]
         if not all(isinstance(value, (int, float)) and math.isfinite(value) for value in numbers):
             raise WeightsError(f"The calibration {file.name} holds a value that is not a finite number.")
         return calibration

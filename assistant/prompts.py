@@ -100,7 +100,7 @@ def conversation(
 
 _PLACE = re.compile(
     r"\b(?:(top|upper|bottom|lower|centre|center|middle)(?:[ -]+(left|right|centre|center|middle))?"
-    r"|(left|right)(?:[ -]+side)?)\b",
+    r"|the (left|right)(?:[ -]+side)?)\b",
     re.IGNORECASE,
 )
 

@@ -33,7 +33,7 @@ class TextRuntime(Protocol):
     """What the inspector needs of a text runtime."""
 
     def first_word(self, input_ids: Tensor, tokens: LookTokens | None) -> float:
-        """ "Yes" logit minus "No" logit of the answer's first word, for [1, T] ids."""
+        """Logit of "Yes" minus "No" logit of the answer's first word, for [1, T] ids."""
         ...
 
     def stream(

@@ -47,10 +47,12 @@ WHERE = (
     "In which part of the picture?", "Show me where.", "Where should I look?",
 )  # fmt: skip
 KIND = (
-    "What kind of defect is it?", "What is it?", "What is wrong?", "Which type of defect?", "Name the defect.", "What do you see there?",
+    "What kind of defect is it?", "What is it?", "What is wrong?", "Which type of defect?", "Name the defect.",
+    "What do you see there?",
 )  # fmt: skip
 LOOKS = (
-    "What does it look like?", "How does it look?", "Describe the defect.", "Describe it.", "Why do you think so?", "Why?",
+    "What does it look like?", "How does it look?", "Describe the defect.", "Describe it.", "Why do you think so?",
+    "Why?",
 )  # fmt: skip
 SIZE = ("How large is it?", "How big is the defect?", "How much of the picture does it cover?", "What is its size?")
 MANY = ("How many defects are there?", "How many spots are there?", "Is it only one?", "Are there more?")
@@ -119,7 +121,7 @@ def verdict_answer(facts: Facts, rng: np.random.Generator, brief: bool = False) 
 
 
 def in_place(place: str) -> str:
-    """ "top left" -> "in the top left"; "centre left" -> "at the centre left"."""
+    """A place as words: "top left" -> "in the top left"; "centre left" -> "at the centre left"."""
     return f"{'at' if place.startswith('centre ') else 'in'} the {place}"
 
 

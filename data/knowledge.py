@@ -25,7 +25,7 @@ UNKNOWN = Kind("a defect", "not clear from the picture alone", "affect function 
 KINDS: dict[str, Kind] = {
     "crack": Kind("a crack", "stress, impact or cooling strain", "grow under load", "reject the part and check the load or cooling"),
     "scratch": Kind("a scratch", "rubbing against a hard edge during handling", "spoil the surface and its coating", "check the handling path for sharp contacts"),
-    "stain": Kind("a stain", "liquid or grease left to dry on the surface", "spoil the looks and the adhesion of coatings", "clean the spot and look again"),
+    "stain": Kind("a stain", "liquid or grease that dried on the surface", "spoil the looks and the adhesion of coatings", "clean the spot and look again"),
     "hole": Kind("a hole", "a puncture or missing material", "weaken the part or let it leak", "reject the part"),
     "chip": Kind("a chipped edge", "an impact at the edge", "weaken the edge and leave loose pieces", "check the fixtures and packing for impacts"),
     "texture": Kind("a foreign patch", "foreign material on the surface", "disturb later steps", "remove the material and look again"),
