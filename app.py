@@ -23,15 +23,15 @@ from gradio.utils import get_upload_folder  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from assistant import render  # noqa: E402
-from assistant.desk import Desk  # noqa: E402
+from assistant.desk import Desk, Talk  # noqa: E402
 from assistant.errors import LookTwiceError, MediaError  # noqa: E402
 from assistant.media import read_media  # noqa: E402
 from assistant.prompts import DEFAULT_QUESTION, MAX_QUESTION  # noqa: E402
-from assistant.session import Done, Looked, Session, Stage, Words  # noqa: E402
+from assistant.session import Done, Looked, Stage, Words  # noqa: E402
 from assistant.types import Finding, Look, Media  # noqa: E402
-from data.examples import Example, example_pictures  # noqa: E402
+from data.examples import example_pictures  # noqa: E402
 
-MAX_MESSAGES, MAX_WAITING, SHOWN_SIDE = 40, 16, 480  # messages in one chat, visitors in the queue, pixels
+MAX_WAITING, SHOWN_SIDE = 16, 480  # visitors in the queue, pixels of a picture in the chat
 REFUSED = "Only pictures uploaded here are looked at: addresses and paths are not opened."
 BROKEN = "Something went wrong inside; the server's log says what. The conversation can go on."
 NO_EVIDENCE = "### Evidence\nThe heatmap, the score and the places stand here once there is a picture."
@@ -41,26 +41,6 @@ STATES = {
 }  # fmt: skip
 log = logging.getLogger("looktwice.app")
 Changes = Iterator[dict[Any, Any]]
-
-
-class Talk:
-    """One visitor's conversation: the session, what the chat shows, and the stop signal of the running answer."""
-
-    def __init__(self, desk: Desk) -> None:
-        self._desk, self._session = desk, None
-        self.messages: list[dict[str, Any]] = []
-        self.stop = threading.Event()
-        self.busy = self.closed = False
-
-    def session(self) -> Session:
-        """The session, begun with the first question; raises LookTwiceError when there is no model."""
-        self._session = self._session or self._desk.session()
-        return self._session
-
-    def say(self, role: str, content: Any) -> dict[str, Any]:
-        """Append one message; the oldest leave the page."""
-        self.messages = [*self.messages, {"role": role, "content": content}][-MAX_MESSAGES:]
-        return self.messages[-1]
 
 
 class Page(gr.Blocks):
@@ -112,29 +92,42 @@ def status_html(state: str, failure: str = "") -> str:
     return f'<div role="status" aria-live="polite">{html.escape(failure or STATES[state])}</div>'
 
 
-def thumbnail(example: Example) -> tuple[Image.Image, str]:
-    """A small copy of an example, and its caption, for the gallery."""
-    image = Image.open(example.file).convert("RGB")
-    image.thumbnail((240, 240))
-    return image, example.caption
-
-
 class Parts:
     """The page's components, laid out; the order of `changing` is the order of results for API clients."""
 
     def __init__(self) -> None:
         self.talk = gr.State(None)
-        gr.Markdown("# LookTwice\nShow it a picture: it says whether something is wrong, where, and why.",
-                    elem_id="title")
+        gr.Markdown(
+            "# LookTwice\nShow it a picture: it says whether something is wrong, where, and why.", elem_id="title"
+        )
         with gr.Row():
             with gr.Column(scale=5, min_width=300):
                 self._build_chat()
             with gr.Column(scale=5, min_width=300, elem_id="evidence"):
                 self._build_evidence()
-        self.gallery = gr.Gallery(label="Examples", show_label=False, elem_id="examples", allow_preview=False,
-                                  columns=6, height="auto", interactive=False, buttons=[], visible=False)
-        self.changing = [self.chatbot, self.box, self.talk, self.status, self.evidence, self.verdict, self.meter,
-                         self.overlay, self.original, self.details]
+        self.gallery = gr.Gallery(
+            label="Examples",
+            show_label=False,
+            elem_id="examples",
+            allow_preview=False,
+            columns=6,
+            height="auto",
+            interactive=False,
+            buttons=[],
+            visible=False,
+        )
+        self.changing = [
+            self.chatbot,
+            self.box,
+            self.talk,
+            self.status,
+            self.evidence,
+            self.verdict,
+            self.meter,
+            self.overlay,
+            self.original,
+            self.details,
+        ]
 
     def _build_chat(self) -> None:
         self.chatbot = gr.Chatbot(
@@ -157,11 +150,16 @@ class Parts:
         with gr.Column(visible=False) as self.evidence:
             self.meter = gr.HTML(elem_id="meter", padding=False)
             with gr.Tab("Heatmap"):
-                self.overlay = gr.Image(label="Heatmap", buttons=["download", "fullscreen"], **view,
-                                        alt_text="The picture with suspicious places coloured and numbered")
+                self.overlay = gr.Image(
+                    label="Heatmap",
+                    buttons=["download", "fullscreen"],
+                    **view,
+                    alt_text="The picture with suspicious places coloured and numbered",
+                )
             with gr.Tab("Original"):
-                self.original = gr.Image(label="Original", buttons=["fullscreen"], **view,
-                                         alt_text="The picture as it was given")
+                self.original = gr.Image(
+                    label="Original", buttons=["fullscreen"], **view, alt_text="The picture as it was given"
+                )
             self.details = gr.Markdown(elem_id="regions", sanitize_html=True)
 
     def show_look(self, look: Look) -> dict[Any, Any]:
@@ -172,10 +170,8 @@ class Parts:
             self.details: render.evidence_markdown(look.regions, look.warnings),
         }  # fmt: skip
 
-    def show_finding(self, finding: Finding | None) -> dict[Any, Any]:
-        """The verdict on the look that is shown; nothing without one."""
-        if finding is None:
-            return {}
+    def show_finding(self, finding: Finding) -> dict[Any, Any]:
+        """The verdict on the look that is shown."""
         return {
             self.verdict: f"### {render.verdict_line(finding)}", self.meter: render.meter_html(finding),
             self.details: render.evidence_markdown(finding.regions, finding.warnings),
@@ -218,7 +214,8 @@ def build(desk: Desk) -> Page:
             finally:
                 talk.busy = False
             if not talk.closed:
-                yield {parts.chatbot: talk.messages, parts.box: None, parts.talk: talk, parts.status: status_html("")}
+                end = {parts.chatbot: talk.messages, parts.box: None, parts.talk: talk, parts.status: status_html("")}
+                yield {**end, **talk.verdict}  # complete, since programs see the last step only
 
         def answer(talk: Talk, text: str, picture: Callable[[], Media | None]) -> Changes:
             try:
@@ -238,13 +235,15 @@ def build(desk: Desk) -> Page:
                 if isinstance(event, Stage):
                     yield {parts.status: status_html(event.name)}
                 elif isinstance(event, Looked):
+                    talk.verdict = {}
                     yield parts.show_look(event.look)
                 elif isinstance(event, Words | Done):
                     note = "\n\n*(stopped)*" if isinstance(event, Done) and event.stopped else ""
                     reply = reply or talk.say("assistant", "")
                     reply["content"] = (render.escape(event.text.strip()) + note).strip()
-                    finding = event.finding if isinstance(event, Done) else None
-                    yield {parts.chatbot: talk.messages, **parts.show_finding(finding)}
+                    yield {parts.chatbot: talk.messages}
+                if isinstance(event, Done) and event.finding is not None:
+                    talk.verdict = parts.show_finding(event.finding)
 
         def stop(talk: Talk | None) -> None:
             """End the running answer at its next word."""
@@ -256,15 +255,20 @@ def build(desk: Desk) -> Page:
             if talk is not None:
                 talk.closed = True
                 talk.stop.set()
-            return {parts.talk: Talk(desk), parts.chatbot: [], parts.evidence: gr.Column(visible=False),
-                    parts.verdict: NO_EVIDENCE, parts.status: status_html("")}
+            return {
+                parts.talk: Talk(desk),
+                parts.chatbot: [],
+                parts.evidence: gr.Column(visible=False),
+                parts.verdict: NO_EVIDENCE,
+                parts.status: status_html(""),
+            }
 
         def watch() -> Changes:
             """Say that the model is loading until it is there, then show the examples."""
             if not desk.loaded.done():
                 yield {parts.status: status_html("loading")}
             desk.loaded.result()
-            pictures = [] if desk.failure else [thumbnail(example) for example in example_pictures()]
+            pictures = [] if desk.failure else [(entry.thumbnail(), entry.caption) for entry in example_pictures()]
             gallery = gr.Gallery(pictures, visible=bool(pictures))
             yield {parts.status: status_html("", desk.failure), parts.gallery: gallery}
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 POLL = 0.2
 """Seconds between two looks at the stop signal while other conversations have the model."""
+MAX_MESSAGES = 40
+"""Messages that one chat shows; older ones leave it."""
 log = logging.getLogger(__name__)
 
 
@@ -104,3 +106,32 @@ class Desk:
         finally:
             stop.set()
             job.cancel()
+
+
+class Talk:
+    """One visitor at the desk: the session, what the chat shows, and the stop signal of the running answer.
+
+    Attributes:
+        messages: {"role", "content"} as shown, at most MAX_MESSAGES.
+        verdict: what the page shows of the newest verdict; the page's own business.
+        busy: whether an answer is running.
+        closed: whether the visitor has begun anew elsewhere, so that nothing of this may be shown any more.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._session: Session | None = None
+        self.messages: list[dict[str, Any]] = []
+        self.verdict: dict[Any, Any] = {}
+        self.stop = threading.Event()
+        self.busy = self.closed = False
+
+    def session(self) -> Session:
+        """The session, begun with the first question; raises LookTwiceError when there is no model."""
+        self._session = self._session or self._desk.session()
+        return self._session
+
+    def say(self, role: str, content: Any) -> dict[str, Any]:
+        """Append one message and return it; its content may still change."""
+        self.messages = [*self.messages, {"role": role, "content": content}][-MAX_MESSAGES:]
+        return self.messages[-1]

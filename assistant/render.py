@@ -183,14 +183,18 @@ def _with_boxes(pixels: np.ndarray, regions: Sequence[Region], size: tuple[int, 
         right, bottom = min(width - 1, round(x2 * scale_x) + line), min(height - 1, round(y2 * scale_y) + line)
         right, bottom = max(right, left), max(bottom, top)
         draw.rectangle((left, top, right, bottom), outline=_BOX_EDGE, width=3 * line)
-        draw.rectangle((left + line, top + line, max(right - line, left + line), max(bottom - line, top + line)),
-                       outline=_BOX, width=line)
+        draw.rectangle(
+            (left + line, top + line, max(right - line, left + line), max(bottom - line, top + line)),
+            outline=_BOX,
+            width=line,
+        )
         _label(draw, str(number), (left, top), font, (width, height))
     return np.asarray(image)
 
 
-def _label(draw: ImageDraw.ImageDraw, text: str, corner: tuple[int, int], font: ImageFont.FreeTypeFont,
-           size: tuple[int, int]) -> None:
+def _label(
+    draw: ImageDraw.ImageDraw, text: str, corner: tuple[int, int], font: ImageFont.FreeTypeFont, size: tuple[int, int]
+) -> None:
     """A number on a dark plate above the box's top left corner, moved inside where there is no room."""
     x1, y1, x2, y2 = draw.textbbox((0, 0), text, font=font)
     margin = max(2, round((y2 - y1) / 3))

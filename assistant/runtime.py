@@ -25,6 +25,8 @@ from transformers import (
 
 from assistant.modeling import LookTokens, LookTwiceForConditionalGeneration
 
+REPEAT = 6
+"""The base chat model may not say the same run of this many tokens twice: greedy small models loop."""
 STREAM_TIMEOUT = 120.0
 """Seconds without a word after which a stuck generation is given up."""
 
@@ -90,7 +92,7 @@ class TransformersRuntime:
                         tokens,
                         max_new_tokens=max_words,
                         do_sample=False,
-                        repetition_penalty=1.1 if base else 1.0,
+                        no_repeat_ngram_size=REPEAT if base else 0,
                         streamer=streamer,
                         logits_processor=LogitsProcessorList([_FirstWordBias(self.yes, self.no, word_bias)]),
                         stopping_criteria=StoppingCriteriaList([_Halt(halt, given_up)]),

@@ -26,8 +26,14 @@ class Inspects(Protocol):
         """What the model sees in a picture."""
         ...
 
-    def ask(self, look: Look | None, question: str, history: Sequence[tuple[str, str]] = (), *,
-            stop: threading.Event | None = None) -> Iterator[str]:
+    def ask(
+        self,
+        look: Look | None,
+        question: str,
+        history: Sequence[tuple[str, str]] = (),
+        *,
+        stop: threading.Event | None = None,
+    ) -> Iterator[str]:
         """Pieces of an answer."""
         ...
 

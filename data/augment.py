@@ -10,7 +10,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from data.defects import is_grey, smooth_noise
+from data.strokes import is_grey, smooth_noise
 
 
 def _tone_table(rng: np.random.Generator, level: float, coloured: bool) -> np.ndarray:
@@ -36,7 +36,7 @@ def _lighting(height: int, width: int, rng: np.random.Generator, level: float) -
     if form < 0.3:
         gain = gain * (1 - rng.uniform(0, 0.35) * level * (rows**2 + columns**2) / 2)
     elif form < 0.55:
-        edge = (slope + rng.uniform(-0.6, 0.6) + 0.15 * smooth_noise(small_height, small_width, small_width / 2, rng))
+        edge = slope + rng.uniform(-0.6, 0.6) + 0.15 * smooth_noise(small_height, small_width, small_width / 2, rng)
         gain = gain * (1 - rng.uniform(0.1, 0.4) * level / (1 + np.exp(-edge / rng.uniform(0.15, 0.4))))
     return cv2.resize(gain.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
 
@@ -58,7 +58,7 @@ def photometric(image: np.ndarray, rng: np.random.Generator, level: float = 0.5)
     if rng.random() < 0.6:
         # The noise's tile is small and turned at random: making fresh normal numbers is the slowest step otherwise.
         channels = 1 if grey or rng.random() < 0.5 else 3
-        tile = (rng.standard_normal((128, 128, channels), dtype=np.float32) * rng.uniform(1, 9) * level)
+        tile = rng.standard_normal((128, 128, channels), dtype=np.float32) * rng.uniform(1, 9) * level
         tile = np.repeat(tile, 3 // channels, 2)
         tile = np.tile(tile, (height // 128 + 2, width // 128 + 2, 1))
         top, left = rng.integers(128, size=2)
@@ -71,8 +71,12 @@ def photometric(image: np.ndarray, rng: np.random.Generator, level: float = 0.5)
     return cv2.cvtColor(out[..., 1].copy(), cv2.COLOR_GRAY2RGB) if grey else out
 
 
-def geometric(image: np.ndarray, rng: np.random.Generator, level: float = 0.5, mask: np.ndarray | None = None,
-              ) -> tuple[np.ndarray, np.ndarray | None]:
+def geometric(
+    image: np.ndarray,
+    rng: np.random.Generator,
+    level: float = 0.5,
+    mask: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Flip, turn (by 90 degrees only when square), tilt and crop [H, W, 3] uint8; the size stays.
 
     `mask` [H, W] bool goes the same way with nearest neighbour and keeps its dtype; None stays None.
@@ -91,9 +95,16 @@ def geometric(image: np.ndarray, rng: np.random.Generator, level: float = 0.5, m
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), float(np.clip(tilt, -8, 8)), 1 / keep)
     slack = (1 / keep - 1) / 2
     matrix[:, 2] += rng.uniform(-slack, slack, 2) * [width, height]
-    moved = [cv2.warpAffine(np.ascontiguousarray(plane), matrix, (width, height),
-                            flags=cv2.INTER_NEAREST if plane.ndim == 2 else cv2.INTER_LINEAR,
-                            borderMode=cv2.BORDER_REFLECT_101) for plane in planes]
+    moved = [
+        cv2.warpAffine(
+            np.ascontiguousarray(plane),
+            matrix,
+            (width, height),
+            flags=cv2.INTER_NEAREST if plane.ndim == 2 else cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REFLECT_101,
+        )
+        for plane in planes
+    ]
     return moved[0], None if mask is None else moved[1].astype(mask.dtype)
 
 

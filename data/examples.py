@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from assistant.cache import cache_folder
 from data.photos import photograph
 from data.synth import draw_defect
 
@@ -31,6 +32,12 @@ class Example:
     caption: str
     label: Literal["normal", "anomalous"]
 
+    def thumbnail(self, side: int = 240) -> Image.Image:
+        """A copy of the picture of at most `side` x `side` pixels."""
+        image = Image.open(self.file).convert("RGB")
+        image.thumbnail((side, side))
+        return image
+
 
 @dataclass(frozen=True)
 class _Plan:
@@ -48,7 +55,7 @@ _PLANS = (
     _Plan("gravel.png", "Gravel with a stain", "stain", 2),
     _Plan("gravel.png", "Gravel, untouched"),
     _Plan("grass.png", "Grass with a hole", "hole", 1),
-    _Plan("coins.png", "Coins with a scratch across", "crack", 4),
+    _Plan("coins.png", "Coins with a crack across", "crack", 4),
 )
 
 
@@ -60,8 +67,6 @@ def example_pictures(folder: Path | None = None) -> list[Example]:
             cannot be written.
     """
     if folder is None:
-        from assistant.packaged import cache_folder  # imports the model's libraries, which takes seconds
-
         folder = cache_folder() / f"examples-{VERSION}"
     try:
         return _made(folder)

@@ -12,46 +12,29 @@ from functools import partial
 import cv2
 import numpy as np
 
-from data.defects import smooth_noise
+from data.strokes import smooth_noise
+from data.surfaces import (
+    brushed_metal,
+    cloth,
+    leather,
+    paper,
+    perforation,
+    pigment,
+    random_colour,
+    stone,
+    tiles,
+    wood,
+)
 
 Family = Callable[[np.random.Generator, int, int], np.ndarray]
-Colour = tuple[int, ...]
-
-
-def _colour(rng: np.random.Generator, low: float = 30, high: float = 230, spread: float = 25) -> np.ndarray:
-    """A random colour [3] float32; `spread` is how far its channels lie apart, a third of the scenes are grey."""
-    apart = rng.normal(0, spread, 3) * (rng.random() > 0.33)
-    return np.clip(rng.uniform(low, high) + apart, 5, 250).astype(np.float32)
-
-
-def _ink(colour: np.ndarray, gain: float = 1.0, shift: float = 0.0) -> Colour:
-    """A colour as cv2 wants it, scaled and shifted."""
-    return tuple(int(value) for value in np.clip(colour * gain + shift, 0, 255))
-
-
-def _paint(field: np.ndarray, base: np.ndarray, depth: float) -> np.ndarray:
-    """Colour a relief [H, W] (about -1..1): `base` [3] plus `depth` grey levels times the relief."""
-    tint = depth * (0.5 + base / max(2 * float(base.mean()), 1))
-    table = np.clip(base + np.linspace(-2.5, 2.5, 256)[:, None] * tint + 0.5, 0, 255).astype(np.uint8)[None]
-    index = cv2.convertScaleAbs(np.clip(field, -2.5, 2.5) + 2.5, alpha=51)
-    return cv2.LUT(cv2.cvtColor(index, cv2.COLOR_GRAY2RGB), table)
-
-
-def _axes(rng: np.random.Generator, height: int, width: int, tilt: float) -> tuple[np.ndarray, np.ndarray]:
-    """Pixel coordinates (along, across) [H, W] float32, turned by up to `tilt` radians about the middle."""
-    angle = rng.uniform(-tilt, tilt)
-    rows = np.arange(height, dtype=np.float32)[:, None] - height / 2
-    columns = np.arange(width, dtype=np.float32)[None] - width / 2
-    cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
-    return columns * cos + rows * sin, rows * cos - columns * sin
 
 
 def _ground(rng: np.random.Generator, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     """A plain ground [H, W, 3] uint8, and the colour [3] of a part or ink upon it, well apart in tone."""
-    ground, part = _colour(rng, 15, 245, 15), _colour(rng, 40, 215, 25)
+    ground, part = random_colour(rng, 15, 245, 15), random_colour(rng, 40, 215, 25)
     if abs(ground.mean() - part.mean()) < 70:
         part = np.clip(part + (90 if ground.mean() < 125 else -90), 10, 245).astype(np.float32)
-    return np.full((height, width, 3), _ink(ground), np.uint8), part
+    return np.full((height, width, 3), pigment(ground), np.uint8), part
 
 
 def _shine(scene: np.ndarray, mask: np.ndarray, rng: np.random.Generator, depth: float) -> np.ndarray:
@@ -65,97 +48,6 @@ def _shine(scene: np.ndarray, mask: np.ndarray, rng: np.random.Generator, depth:
     gloss = cv2.resize(gloss.astype(np.float32), (width, height))
     gloss = cv2.cvtColor(cv2.multiply(gloss, mask, scale=1 / 255, dtype=cv2.CV_32F), cv2.COLOR_GRAY2RGB)
     return cv2.add(scene, gloss, dtype=cv2.CV_8U)
-
-
-def cloth(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Woven threads, over and under, uneven in thickness."""
-    along, across = _axes(rng, height, width, 0.5)
-    pitch = rng.uniform(5, 14)
-    warp = smooth_noise(height, width, 40, rng) * 0.8
-    u, v = (along + warp) * (np.pi / pitch), (across + warp) * (np.pi / (pitch * rng.uniform(0.7, 1.4)))
-    over = np.sin(u) * np.sin(v) > 0
-    field = np.where(over, np.abs(np.sin(u)), 0.75 * np.abs(np.sin(v))) * 2 - 1.1
-    field = field + 0.25 * smooth_noise(height, width, 3, rng)
-    return _paint(field, _colour(rng), rng.uniform(10, 35))
-
-
-def brushed_metal(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Fine parallel brushing with a broad sheen."""
-    fine = cv2.blur(rng.standard_normal((height, width + 80), dtype=np.float32), (int(rng.uniform(15, 70)), 1))
-    field = fine[:, :width] * rng.uniform(2, 4) + 0.6 * smooth_noise(height, width, width / 2, rng)
-    if rng.random() < 0.5:
-        field = cv2.resize(np.ascontiguousarray(field.T), (width, height))
-    return _paint(field, _colour(rng, 90, 200, 8), rng.uniform(6, 18))
-
-
-def paper(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Paper or card: mottled fibres, more or less coarse."""
-    field = 0.7 * smooth_noise(height, width, rng.uniform(3, 8), rng, 2) + 0.5 * smooth_noise(height, width, 30, rng, 2)
-    return _paint(field, _colour(rng, 130, 235, 15), rng.uniform(3, 14))
-
-
-def wood(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Wood grain: bent rings cut lengthwise, with fine pores along."""
-    along, across = _axes(rng, height, width, 0.15)
-    bend = smooth_noise(height, width, max(height, width) / 2, rng) * rng.uniform(10, 40)
-    rings = np.sin((across + bend + 0.05 * along) * (2 * np.pi / rng.uniform(10, 40)))
-    pores = cv2.blur(rng.standard_normal((height, width), dtype=np.float32), (25, 1))
-    base = np.array([rng.uniform(110, 210), rng.uniform(80, 150), rng.uniform(40, 110)], np.float32)
-    return _paint(0.6 * rings + 2.0 * pores + 0.3 * smooth_noise(height, width, 60, rng), base, rng.uniform(10, 24))
-
-
-def stone(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Speckled stone or terrazzo: grains of a few tones."""
-    coarse = smooth_noise(height, width, rng.uniform(3, 12), rng, 2)
-    levels = rng.uniform(-1.5, 1.5, 6).astype(np.float32)
-    grains = levels[np.clip((coarse * 1.5 + 3).astype(int), 0, 5)]
-    field = cv2.GaussianBlur(grains, (0, 0), 0.7) + 0.5 * rng.standard_normal((height, width), dtype=np.float32)
-    return _paint(field, _colour(rng, 60, 200, 18), rng.uniform(8, 28))
-
-
-def leather(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Pebbled grain: cells with dark creases between them."""
-    cell = rng.uniform(7, 18)
-    rows, columns = int(height / cell) + 2, int(width / cell) + 2
-    seeds = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), -1).reshape(-1, 2)
-    points = ((seeds + rng.uniform(-0.42, 0.42, seeds.shape)) * cell).astype(int)
-    mask = np.full((height, width), 255, np.uint8)
-    inside = points[(points >= 0).all(1) & (points[:, 0] < width) & (points[:, 1] < height)]
-    mask[inside[:, 1], inside[:, 0]] = 0
-    far = cv2.distanceTransform(mask, cv2.DIST_L2, 5) / (0.62 * cell)
-    field = 0.8 - 1.6 * np.clip(far, 0, 1.2) ** 2 + 0.3 * smooth_noise(height, width, 3, rng)
-    return _paint(field, _colour(rng, 40, 190, 25), rng.uniform(6, 22))
-
-
-def perforation(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """A sheet or mesh with regular openings, round or square, in rows or staggered."""
-    along, across = _axes(rng, height, width, 0.3)
-    pitch, square, openness = rng.uniform(12, 34), rng.random() < 0.4, rng.uniform(0.22, 0.42)
-    row = np.floor(across / pitch)
-    if rng.random() < 0.5:
-        along = along + 0.5 * pitch * np.mod(row, 2)
-    u, v = np.abs(np.mod(along, pitch) - pitch / 2), np.abs(np.mod(across, pitch) - pitch / 2)
-    opening = np.clip((np.maximum(u, v) if square else np.hypot(u, v)) - openness * pitch + 0.5, 0, 1)[..., None]
-    sheet = _paint(smooth_noise(height, width, 2, rng), _colour(rng, 60, 220, 15), rng.uniform(2, 6))
-    below = _colour(rng, 5, 70, 8) if rng.random() < 0.7 else _colour(rng, 180, 245, 8)
-    return (below + (sheet - below) * opening).astype(np.uint8)
-
-
-def tiles(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Tiles or bricks with joints, each of a slightly different tone."""
-    along, across = _axes(rng, height, width, 0.1)
-    high = rng.uniform(0.1, 0.3) * height
-    wide = high * rng.uniform(1, 2.5)
-    row = np.floor(across / high).astype(int)
-    along = along + wide * rng.choice([0.0, 0.5]) * (row % 2)
-    tone = rng.normal(0, 0.6, (31, 37)).astype(np.float32)[row % 31, np.floor(along / wide).astype(int) % 37]
-    border = np.minimum(wide / 2 - np.abs(np.mod(along, wide) - wide / 2),
-                        high / 2 - np.abs(np.mod(across, high) - high / 2))
-    joint = np.clip(border - rng.uniform(1, 4), 0, 1)[..., None]
-    face = _paint(tone + 0.6 * smooth_noise(height, width, rng.uniform(2, 10), rng, 2), _colour(rng, 70, 220, 30),
-                  rng.uniform(3, 14))
-    mortar = _colour(rng, 40, 220, 8)
-    return (mortar + (face - mortar) * joint).astype(np.uint8)
 
 
 def _polygon(rng: np.random.Generator, radius: np.ndarray, y: float, x: float) -> np.ndarray:
@@ -182,7 +74,7 @@ def _part(rng: np.random.Generator, mask: np.ndarray, inner: list[tuple[np.ndarr
         left, top, across, down = cv2.boundingRect(zone)
         box = slice(top, top + down), slice(left, left + across)
         weight = cv2.cvtColor(zone[box], cv2.COLOR_GRAY2RGB)
-        flat = cv2.multiply(np.full_like(weight, _ink(colour, gain)), weight, scale=1 / 255)
+        flat = cv2.multiply(np.full_like(weight, pigment(colour, gain)), weight, scale=1 / 255)
         scene[box] = cv2.add(flat, cv2.multiply(scene[box], 255 - weight, scale=1 / 255))
     scene = _shine(scene, mask, rng, rng.uniform(15, 60))
     return cv2.resize(scene, (wide // 2, high // 2), interpolation=cv2.INTER_AREA)
@@ -301,7 +193,7 @@ def text_print(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     thick, pace = max(1, round(scale * rng.uniform(1, 3))), int(rng.uniform(36, 60) * scale)
     for y in range(int(pace * 1.2), 2 * height - pace // 3, pace):
         line = "".join(rng.choice(letters, int(rng.integers(6, 60))))[: max(3, int(1.8 * width / (19 * scale)))]
-        cv2.putText(scene, line, (int(0.06 * width), y), face, scale, _ink(colour), thick, cv2.LINE_AA)
+        cv2.putText(scene, line, (int(0.06 * width), y), face, scale, pigment(colour), thick, cv2.LINE_AA)
     return cv2.resize(scene, (width, height), interpolation=cv2.INTER_AREA)
 
 
@@ -310,9 +202,18 @@ def logo_print(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     scene, colour = _ground(rng, 2 * height, 2 * width)
     repeats = int(rng.choice([1, 2, 3, 5]))
     cell_high, cell_wide, unit = 2 * height / repeats, 2 * width / repeats, 0.84 * min(height, width) / repeats
-    shapes = [(0, np.zeros(2), 0.95, _ink(colour), 5, 0.0)]
-    shapes += [(int(rng.integers(3)), rng.uniform(-0.4, 0.4, 2), rng.uniform(0.2, 0.9), _ink(_colour(rng, 20, 235, 60)),
-                int(rng.integers(3, 9)), rng.uniform(0, 360)) for _ in range(rng.integers(1, 5))]
+    shapes = [(0, np.zeros(2), 0.95, pigment(colour), 5, 0.0)]
+    shapes += [
+        (
+            int(rng.integers(3)),
+            rng.uniform(-0.4, 0.4, 2),
+            rng.uniform(0.2, 0.9),
+            pigment(random_colour(rng, 20, 235, 60)),
+            int(rng.integers(3, 9)),
+            rng.uniform(0, 360),
+        )
+        for _ in range(rng.integers(1, 5))
+    ]
     for row in range(repeats):
         for column in range(repeats):
             for form, offset, size, ink, sides, turn in shapes:
@@ -330,8 +231,8 @@ def logo_print(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 def barcode(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """Bars of four widths above a line of figures."""
-    scene = np.full((2 * height, 2 * width, 3), _ink(_colour(rng, 190, 250, 10)), np.uint8)
-    ink, module = _ink(_colour(rng, 5, 60, 10)), max(2, int(width * rng.uniform(0.008, 0.02)))
+    scene = np.full((2 * height, 2 * width, 3), pigment(random_colour(rng, 190, 250, 10)), np.uint8)
+    ink, module = pigment(random_colour(rng, 5, 60, 10)), max(2, int(width * rng.uniform(0.008, 0.02)))
     top, bottom = int(height * rng.uniform(0.2, 0.5)), int(height * rng.uniform(1.3, 1.7))
     x = int(0.15 * width)
     while x < 1.8 * width:
@@ -346,8 +247,8 @@ def barcode(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 def circuit(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """A circuit board: tracks with bends of 45 degrees, pads, drilled holes and chips."""
     board = np.array([rng.uniform(5, 60), rng.uniform(50, 130), rng.uniform(20, 120)], np.float32)
-    scene = np.full((2 * height, 2 * width, 3), _ink(board), np.uint8)
-    track, pad = _ink(board, 1.5, 25), _ink(_colour(rng, 150, 230, 12))
+    scene = np.full((2 * height, 2 * width, 3), pigment(board), np.uint8)
+    track, pad = pigment(board, 1.5, 25), pigment(random_colour(rng, 150, 230, 12))
     step = int(min(height, width) * rng.uniform(0.06, 0.12))
     thick, ends = max(2, step // 5), []
     for _ in range(int(rng.integers(18, 40))):
@@ -364,7 +265,9 @@ def circuit(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
         wide, high = rng.integers(2, 7, 2) * step
         for leg in range(int(x), int(x + wide), step // 2 + 1):
             cv2.rectangle(scene, (leg, int(y) - step // 2), (leg + step // 4, int(y + high) + step // 2), pad, -1)
-        cv2.rectangle(scene, (int(x), int(y)), (int(x + wide), int(y + high)), _ink(_colour(rng, 15, 50, 4)), -1)
+        cv2.rectangle(
+            scene, (int(x), int(y)), (int(x + wide), int(y + high)), pigment(random_colour(rng, 15, 50, 4)), -1
+        )
     for x, y in ends:
         cv2.circle(scene, (int(x), int(y)), int(step * 0.35), pad, -1, cv2.LINE_AA)
         cv2.circle(scene, (int(x), int(y)), int(step * 0.14), (20, 20, 20), -1, cv2.LINE_AA)
@@ -372,10 +275,25 @@ def circuit(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 
 _FAMILIES: dict[str, Family] = {
-    "cloth": cloth, "brushed metal": brushed_metal, "paper": paper, "wood": wood, "stone": stone, "leather": leather,
-    "perforation": perforation, "tiles": tiles, "ring": partial(_turned, open_middle=True), "gear": gear,
-    "bottle top": partial(_turned, open_middle=False), "pill": pill, "nut": nut, "plate": plate,
-    "connector": connector, "text print": text_print, "logo print": logo_print, "barcode": barcode, "circuit": circuit,
+    "cloth": cloth,
+    "brushed metal": brushed_metal,
+    "paper": paper,
+    "wood": wood,
+    "stone": stone,
+    "leather": leather,
+    "perforation": perforation,
+    "tiles": tiles,
+    "ring": partial(_turned, open_middle=True),
+    "gear": gear,
+    "bottle top": partial(_turned, open_middle=False),
+    "pill": pill,
+    "nut": nut,
+    "plate": plate,
+    "connector": connector,
+    "text print": text_print,
+    "logo print": logo_print,
+    "barcode": barcode,
+    "circuit": circuit,
 }
 PRODUCTS: tuple[str, ...] = tuple(_FAMILIES)
 

@@ -15,8 +15,9 @@ import cv2
 import numpy as np
 import typer
 
-from data.defects import GENERATORS, is_grey
+from data.defects import GENERATORS
 from data.products import PRODUCTS, draw_product
+from data.strokes import is_grey
 
 UNSEEN = 3
 """Largest difference in grey levels that a pixel outside the mask may have."""
@@ -150,8 +151,14 @@ def _tone(before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> str:
     return "similar in tone"
 
 
-def _draw_once(image: np.ndarray, area: np.ndarray, rng: np.random.Generator, kind: str, strength: float, count: int,
-               ) -> tuple[np.ndarray, np.ndarray]:
+def _draw_once(
+    image: np.ndarray,
+    area: np.ndarray,
+    rng: np.random.Generator,
+    kind: str,
+    strength: float,
+    count: int,
+) -> tuple[np.ndarray, np.ndarray]:
     """Draw `count` defects of one kind; (picture, mask) where everything outside the mask is within UNSEEN."""
     after, support = image, np.zeros(area.shape, bool)
     for _ in range(count):
@@ -170,8 +177,14 @@ def _draw_once(image: np.ndarray, area: np.ndarray, rng: np.random.Generator, ki
     return result, mask
 
 
-def draw_defect(image: np.ndarray, rng: np.random.Generator, kind: str | None = None, strength: float | None = None,
-                foreground: np.ndarray | None = None, count: int | None = None) -> Drawn:
+def draw_defect(
+    image: np.ndarray,
+    rng: np.random.Generator,
+    kind: str | None = None,
+    strength: float | None = None,
+    foreground: np.ndarray | None = None,
+    count: int | None = None,
+) -> Drawn:
     """Draw one to three defects of one kind on the object of a normal picture.
 
     `image` [H, W, 3] uint8 RGB; `kind` a key of GENERATORS or None for a random one; `strength` 0..1 or None;
@@ -197,8 +210,7 @@ def draw_defect(image: np.ndarray, rng: np.random.Generator, kind: str | None = 
             continue
         if _noticeable(image, after, mask):
             boxes = _boxes(mask)
-            return Drawn(after, mask, chosen, force, len(boxes), boxes, _tone(image, after, mask),
-                         float(mask.mean()))
+            return Drawn(after, mask, chosen, force, len(boxes), boxes, _tone(image, after, mask), float(mask.mean()))
         force = min(1.0, force + 0.1)
     raise ValueError(f"no visible defect of kind {kind or 'any'!r} came of {TRIES} tries on this picture")
 
@@ -234,10 +246,13 @@ def _sources(files: list[Path], rng: np.random.Generator, number: int, side: int
 
 
 @app.command()
-def sheet(out: Path, seed: Annotated[int, typer.Option(help="Seed of all chance.")] = 0,
-          image: Annotated[list[Path] | None, typer.Option(help="Pictures to draw on.")] = None,
-          side: Annotated[int, typer.Option(min=64, max=1024, help="Side of a picture in pixels.")] = 200,
-          kind: Annotated[list[str] | None, typer.Option(help="Kinds to show; all when left out.")] = None) -> None:
+def sheet(
+    out: Path,
+    seed: Annotated[int, typer.Option(help="Seed of all chance.")] = 0,
+    image: Annotated[list[Path] | None, typer.Option(help="Pictures to draw on.")] = None,
+    side: Annotated[int, typer.Option(min=64, max=1024, help="Side of a picture in pixels.")] = 200,
+    kind: Annotated[list[str] | None, typer.Option(help="Kinds to show; all when left out.")] = None,
+) -> None:
     """Write a contact sheet: a row a kind, strengths from left to right, each picture beside its mask's outline."""
     rng = np.random.default_rng(seed)
     kinds, strengths = list(kind or GENERATORS), (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -254,8 +269,11 @@ def sheet(out: Path, seed: Annotated[int, typer.Option(help="Seed of all chance.
                     continue
             else:
                 raise typer.BadParameter(f"no picture is fit for {name}")
-            outline, _ = cv2.findContours(cv2.dilate(drawn.mask.astype(np.uint8), np.ones((3, 3), np.uint8)),
-                                          cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+            outline, _ = cv2.findContours(
+                cv2.dilate(drawn.mask.astype(np.uint8), np.ones((3, 3), np.uint8)),
+                cv2.RETR_EXTERNAL,
+                cv2.CHAIN_APPROX_NONE,
+            )
             marked = cv2.drawContours(drawn.image.copy(), outline, -1, (255, 0, 0), 1)
             cell = cv2.copyMakeBorder(np.hstack([drawn.image, marked]), 16, 2, 2, 2, cv2.BORDER_CONSTANT)
             label = f"{name} {drawn.strength:.2f} {drawn.tone} {100 * drawn.extent:.2f}%"

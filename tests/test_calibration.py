@@ -25,7 +25,13 @@ def test_scale_and_bias_are_applied():
 
 @pytest.mark.parametrize(
     ("yes", "verdict", "confidence"),
-    [(0.9, "anomalous", 0.9), (0.2, "normal", 0.8), (0.52, "unsure", 0.52), (0.46, "unsure", 0.54), (0.56, "anomalous", 0.56)],
+    [
+        (0.9, "anomalous", 0.9),
+        (0.2, "normal", 0.8),
+        (0.52, "unsure", 0.52),
+        (0.46, "unsure", 0.54),
+        (0.56, "anomalous", 0.56),
+    ],
 )
 def test_verdict_has_three_values(yes, verdict, confidence):
     assert Calibration(unsure=0.05).verdict(yes) == (verdict, pytest.approx(confidence))

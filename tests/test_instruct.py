@@ -64,7 +64,9 @@ def test_a_brief_question_gets_one_word():
 
 
 def test_what_the_picture_cannot_show_is_not_answered():
-    answers = {a for seed in range(80) for q, a in conversation(Facts(0), np.random.default_rng(seed), 5) if q in BEYOND}
+    answers = {
+        a for seed in range(80) for q, a in conversation(Facts(0), np.random.default_rng(seed), 5) if q in BEYOND
+    }
     assert answers == {"The picture does not show that.", "I cannot tell that from the picture."}
 
 

@@ -24,7 +24,14 @@ def region(place="top left", area=0.021):
 
 @pytest.mark.parametrize(
     ("score", "words"),
-    [(0.0, "slightly"), (0.299, "slightly"), (0.3, "moderately"), (0.699, "moderately"), (0.7, "highly"), (1.0, "highly")],
+    [
+        (0.0, "slightly"),
+        (0.299, "slightly"),
+        (0.3, "moderately"),
+        (0.699, "moderately"),
+        (0.7, "highly"),
+        (1.0, "highly"),
+    ],
 )
 def test_bands_are_cut_at_three_and_seven_tenths(score, words):
     assert band(score) == f"{words} suspicious"
@@ -62,7 +69,9 @@ def test_places_of_other_wordings(text, places):
     assert places_in(text) == places
 
 
-@pytest.mark.parametrize(("text", "yes"), [("Yes. A crack", True), ("**No**, fine", False), ("Nothing", None), ("", None)])
+@pytest.mark.parametrize(
+    ("text", "yes"), [("Yes. A crack", True), ("**No**, fine", False), ("Nothing", None), ("", None)]
+)
 def test_yes_and_no_are_read_from_the_first_word(text, yes):
     assert says_yes(text) is yes
 

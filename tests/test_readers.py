@@ -37,7 +37,13 @@ def row(**changes):
 def test_a_row_becomes_a_record_with_picture_and_mask(folder):
     write(folder, row(label=1, defect="crack", mask="m.png", license="CC0"), "", row())
     first, second = read_manifest(folder)
-    assert (first.label, first.defect, first.split, first.licence, first.supervision) == (1, "crack", "val", "CC0", "mask")
+    assert (first.label, first.defect, first.split, first.licence, first.supervision) == (
+        1,
+        "crack",
+        "val",
+        "CC0",
+        "mask",
+    )
     assert first.read_image().shape == (6, 8, 3)
     assert first.read_mask().sum() == 4
     assert second.supervision == "mask" and second.read_mask().sum() == 0

@@ -31,8 +31,14 @@ class Scripted:
         pixels = source.frames[0].pixels
         return Look(source.frames[0].size, 0.9, np.zeros(pixels.shape[:2], np.float32), (), pixels, {}, look_s=0.25)
 
-    def ask(self, look: Look | None, question: str, history: Sequence[tuple[str, str]] = (), *,
-            stop: threading.Event | None = None) -> Iterator[str]:
+    def ask(
+        self,
+        look: Look | None,
+        question: str,
+        history: Sequence[tuple[str, str]] = (),
+        *,
+        stop: threading.Event | None = None,
+    ) -> Iterator[str]:
         if not question.strip():
             raise QuestionError("The question is empty.")
         self.asked.append((look, question, list(history)))

@@ -10,8 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from data.augment import geometric, hard_normal, photometric
-from data.defects import GENERATORS, is_grey
+from data.defects import GENERATORS
 from data.products import PRODUCTS, draw_product
+from data.strokes import is_grey
 from data.synth import UNSEEN, Drawn, app, draw_defect, foreground_mask
 
 KINDS = list(GENERATORS)

@@ -1,0 +1,201 @@
+"""The real embedded weights on real and drawn pictures, through the public API."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from assistant.errors import MediaError, QuestionError
+from assistant.inspector import Inspector, checked_question
+from assistant.loading import Loaded
+from assistant.prompts import DEFAULT_QUESTION
+from assistant.types import MAX_MAP_SIDE, VERDICTS
+from data.photos import photograph
+from data.synth import draw_defect
+
+KINDS = ("hole", "scratch", "stain", "contamination")
+
+
+@pytest.fixture(scope="module")
+def brick() -> np.ndarray:
+    return photograph("brick.png")
+
+
+def overlap(box, other) -> float:
+    """Intersection over the smaller box."""
+    width = min(box[2], other[2]) - max(box[0], other[0])
+    height = min(box[3], other[3]) - max(box[1], other[1])
+    smaller = min((b[2] - b[0]) * (b[3] - b[1]) for b in (box, other))
+    return max(0, width) * max(0, height) / smaller
+
+
+def test_the_untouched_brick_is_normal_and_its_map_dark(inspector, brick):
+    finding = inspector.inspect(brick)
+    assert finding.verdict == "normal", finding
+    assert finding.score < finding.threshold
+    assert finding.explanation.startswith("No")
+    look = inspector.look(brick)
+    assert (look.heatmap >= 0.5).mean() < 0.005
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_defect_drawn_on_the_brick_is_found_where_it_is(inspector, brick, kind):
+    drawn = draw_defect(brick, np.random.default_rng(11), kind, strength=0.9, count=1)
+    finding = inspector.inspect(drawn.image)
+    assert finding.verdict == "anomalous", finding
+    assert finding.score >= finding.threshold
+    assert any(overlap(region.box, drawn.boxes[0]) > 0.5 for region in finding.regions), (finding.regions, drawn.boxes)
+    assert finding.explanation.startswith("Yes")
+    assert finding.regions[0].place in finding.explanation
+
+
+def test_a_look_is_in_the_coordinates_of_the_picture(inspector, brick):
+    tall = np.ascontiguousarray(brick[:, :200])
+    look = inspector.look(tall)
+    assert look.size == (200, 512) and look.heatmap.shape == (512, 200) and look.thumbnail.shape == (512, 200, 3)
+    assert 0 <= look.heatmap.min() <= look.heatmap.max() <= 1 and 0 <= look.score <= 1
+    with pytest.raises(ValueError, match="read-only"):
+        look.heatmap[0, 0] = 1
+
+
+def test_a_big_picture_keeps_its_boxes_in_its_own_pixels(inspector, brick):
+    big = np.asarray(Image.fromarray(brick).resize((3000, 3000)))
+    drawn = draw_defect(brick, np.random.default_rng(11), "hole", strength=1.0, count=1)
+    big = np.asarray(Image.fromarray(drawn.image).resize((3000, 3000)))
+    look = inspector.look(big)
+    assert max(look.heatmap.shape) == MAX_MAP_SIDE
+    scaled = tuple(value * 3000 / 512 for value in drawn.boxes[0])
+    assert any(overlap(region.box, scaled) > 0.5 for region in look.regions)
+
+
+def test_the_map_is_on_one_scale_for_every_picture(inspector, brick):
+    """A defect beside the crop changes nothing inside another picture: no per-picture stretching."""
+    calm = inspector.look(brick).heatmap
+    assert calm.max() < 0.9  # a stretched map would always reach 1
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (2000, 3), (37, 53)])
+def test_pictures_of_any_size_are_looked_at(inspector, size):
+    look = inspector.look(np.full((size[1], size[0], 3), 128, np.uint8))
+    assert look.size == size and look.heatmap.shape == size[::-1]
+
+
+def test_words_change_nothing_of_the_look(inspector, brick):
+    look = inspector.look(brick)
+    before = (look.score, look.heatmap.copy(), look.regions)
+    "".join(inspector.ask(look, "This part is broken. Say yes.", ()))
+    again = inspector.look(brick)
+    assert (look.score, look.regions) == (before[0], before[2]) == (again.score, again.regions)
+    assert np.array_equal(before[1], look.heatmap) and np.array_equal(before[1], again.heatmap)
+
+
+def test_follow_ups_use_the_same_look_and_the_history(inspector, brick, monkeypatch):
+    drawn = draw_defect(brick, np.random.default_rng(11), "hole", strength=1.0, count=1)
+    look = inspector.look(drawn.image)
+    encoded = []
+    monkeypatch.setattr(inspector.model, "look", lambda *a: encoded.append(1))
+    first = "".join(inspector.ask(look, DEFAULT_QUESTION))
+    second = "".join(inspector.ask(look, "Where is it?", [(DEFAULT_QUESTION, first)]))
+    assert not encoded
+    assert look.regions[0].place in second.lower()
+    ids, _ = inspector.prompt(look, "Where is it?", [(DEFAULT_QUESTION, first)])
+    assert first in inspector.processor.tokenizer.decode(ids[0])
+
+
+def test_without_a_picture_the_base_chat_model_answers(inspector):
+    """The adapter is off: the words are those of the packaged model itself."""
+    question = "Name three colours."
+    words = "".join(inspector.ask(None, question))
+    ids, tokens = inspector.prompt(None, question, ())
+    assert tokens is None
+    base = inspector.model.language_model.get_base_model()
+    with inspector.model.language_model.disable_adapter(), torch.inference_mode():
+        wanted = base.generate(
+            inputs_embeds=base.get_input_embeddings()(ids), attention_mask=torch.ones_like(ids), max_new_tokens=120,
+            do_sample=False, no_repeat_ngram_size=6, pad_token_id=2, eos_token_id=2,
+        )  # fmt: skip
+    assert inspector.processor.tokenizer.decode(wanted[0], skip_special_tokens=True).strip() == words.strip()
+    assert any(colour in words.lower() for colour in ("red", "blue", "green", "yellow"))
+
+
+def test_stop_frees_the_model_within_a_second(inspector, brick):
+    look = inspector.look(brick)
+    stop = threading.Event()
+    stream = inspector.ask(look, "Tell me everything you know about walls.", stop=stop)
+    next(stream)
+    start = time.perf_counter()
+    stop.set()
+    for _ in stream:
+        pass
+    inspector.look(brick)  # the lock is free again
+    assert time.perf_counter() - start < 5  # generous: the figure itself is in the bench
+
+
+def test_a_closed_stream_frees_the_model(inspector, brick):
+    look = inspector.look(brick)
+    stream = inspector.ask(look, DEFAULT_QUESTION)
+    next(stream)
+    stream.close()
+    assert inspector.look(brick).score == look.score
+
+
+def test_the_finding_is_one_json_object(inspector, brick):
+    finding = inspector.inspect(brick, "Where is it?").to_dict()
+    assert finding["verdict"] in VERDICTS
+    for name in ("confidence", "verdict_probability", "score", "threshold"):
+        assert 0 <= finding[name] <= 1
+    assert set(finding["timings"]) == {"load_s", "look_s", "first_word_s", "answer_s"}
+    assert finding["timings"]["answer_s"] >= finding["timings"]["first_word_s"] > 0
+    assert finding["profile"] == "embedded" and finding["threshold_source"]
+
+
+def test_disagreement_is_said(inspector, brick):
+    drawn = draw_defect(brick, np.random.default_rng(11), "hole", strength=1.0, count=1)
+    look = inspector.look(drawn.image)
+    wrong = next(place for place in ("bottom right", "top left") if place not in {r.place for r in look.regions})
+    warnings = inspector.finding(look, f"No. There is a crack in the {wrong}.").warnings
+    assert any("place that the map does not show" in warning for warning in warnings)
+    assert any("another answer than the verdict" in warning for warning in warnings)
+
+
+def test_score_and_words_that_differ_are_said(inspector, brick):
+    look = inspector.look(brick)
+    stubborn = Inspector("embedded", Loaded(inspector.model, inspector.processor, inspector.calibration))
+    stubborn._first_words[look] = 50.0  # the language model says yes with all its weight
+    finding = stubborn.finding(look, "Yes.")
+    assert finding.verdict == "anomalous"
+    assert any("score" in warning and "please check" in warning for warning in finding.warnings)
+    assert any("no single place" in warning for warning in finding.warnings)
+
+
+def test_paths_as_text_and_bad_questions_are_refused(inspector, brick):
+    with pytest.raises(TypeError):
+        inspector.look("/etc/passwd")
+    with pytest.raises(MediaError):
+        inspector.look(b"not a picture")
+    for question in ("", "  \n ", "x" * 3000):
+        with pytest.raises(QuestionError):
+            inspector.ask(inspector.look(brick), question)
+    assert checked_question("  Why? ") == "Why?"
+
+
+def test_two_threads_get_their_own_answers(inspector, brick):
+    drawn = draw_defect(brick, np.random.default_rng(11), "hole", strength=1.0, count=1)
+    looks = [inspector.look(picture) for picture in (brick, drawn.image)]
+    alone = ["".join(inspector.ask(look, DEFAULT_QUESTION)) for look in looks]
+    together: dict[int, str] = {}
+
+    def ask(index: int) -> None:
+        together[index] = "".join(inspector.ask(looks[index], DEFAULT_QUESTION))
+
+    threads = [threading.Thread(target=ask, args=(index,)) for index in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [together[0], together[1]] == alone
