@@ -14,11 +14,11 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from assistant.command import BAD_INPUT
 from assistant.errors import LookTwiceError, MediaError, QuestionError
 from assistant.prompts import MAX_QUESTION
 from assistant.types import Finding, Media
 
-BAD_INPUT = 2
 _COLOURS = {"anomalous": "bold red", "normal": "bold green", "unsure": "bold yellow"}
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 

@@ -78,7 +78,8 @@ def compose(profile: Profile, *, stage: str = "all") -> Loaded:
         load_parts(model, LANGUAGE_PARTS, profile.weights / LANGUAGE_FILE)
         model.language_model = _with_adapter(text, profile.weights / ADAPTER_FOLDER)
     else:
-        model.embedding_scale.copy_(text.get_input_embeddings().weight.float().std())
+        with torch.no_grad():
+            model.embedding_scale.copy_(text.get_input_embeddings().weight.float().std())
     calibration_file = profile.weights / CALIBRATION_FILE
     if stage != "all" and not calibration_file.is_file():
         calibration = Calibration()

@@ -109,12 +109,6 @@ def summary_lines(finding: Finding) -> list[str]:
     return lines + [f"Note: {plain(warning)}" for warning in finding.warnings]
 
 
-def finding_markdown(finding: Finding) -> str:
-    """The finding as Markdown: verdict as a heading, score, table of regions, warnings. All foreign text is escaped."""
-    evidence = evidence_markdown(finding.regions, finding.warnings)
-    return f"### {verdict_line(finding)}\n\n{escape(score_line(finding))}\n\n{evidence}"
-
-
 def evidence_markdown(regions: Sequence[Region], warnings: Sequence[str]) -> str:
     """The table of regions and below it the warnings, as Markdown with all foreign text escaped."""
     return f"{regions_markdown(regions)}\n\n{warnings_markdown(warnings)}".strip()

@@ -18,7 +18,8 @@ from datasets import Dataset
 from PIL import Image
 from tqdm import tqdm
 
-from assistant.errors import LookTwiceError
+from assistant.command import run
+from assistant.errors import RecordError
 from assistant.regions import find_regions
 from data.augment import hard_normal
 from data.instruct import Facts, conversation, llava
@@ -81,13 +82,9 @@ def conversations(
     seed: int = 0,
 ) -> None:
     """Turns records into conversations whose every clause follows from label, mask, boxes and type."""
-    try:
-        records = [record for record in read_manifest(data) if record.split == split]
-        if not records:
-            raise LookTwiceError(f"There are no records of the split {split!r} in {data}.")
-    except LookTwiceError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2) from None
+    records = [record for record in read_manifest(data) if record.split == split]
+    if not records:
+        raise RecordError(f"There are no records of the split {split!r} in {data}.")
     out.mkdir(parents=True, exist_ok=True)
     rows, spoken = [], []
     for number, record in enumerate(tqdm(records, desc="conversations", unit="record")):
@@ -144,4 +141,4 @@ def _datasheet(out: Path, title: str, command: str, origin: str, counts: Counter
 
 
 if __name__ == "__main__":
-    app()
+    run(app)

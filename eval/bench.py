@@ -23,7 +23,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from assistant import load
+from assistant import command, load
 from assistant.inspector import Inspector
 from assistant.prompts import DEFAULT_QUESTION
 
@@ -153,4 +153,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    command.run(main)

@@ -16,8 +16,8 @@ import typer
 from PIL import Image
 from tqdm import tqdm
 
-from assistant import load
-from assistant.errors import LookTwiceError
+from assistant import command, load
+from assistant.errors import RecordError
 from assistant.inspector import Inspector
 from assistant.prompts import DEFAULT_QUESTION, places_in
 from data.readers import read_folder, read_manifest
@@ -83,17 +83,13 @@ def run(
     seed: int = 0,
 ) -> None:
     """Predicts and keeps what was predicted."""
-    try:
-        records = records_of(task, data, split)
-        if limit:
-            order = np.random.default_rng(seed).permutation(len(records))[:limit]
-            records = [records[index] for index in sorted(order)]
-        if not records:
-            raise LookTwiceError(f"There are no records of the split {split!r} in {data}.")
-        inspector = load(profile)
-    except LookTwiceError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2) from None
+    records = records_of(task, data, split)
+    if limit:
+        order = np.random.default_rng(seed).permutation(len(records))[:limit]
+        records = [records[index] for index in sorted(order)]
+    if not records:
+        raise RecordError(f"There are no records of the split {split!r} in {data}.")
+    inspector = load(profile)
     (out / "maps").mkdir(parents=True, exist_ok=True)
     file = out / "predictions.jsonl"
     done = len(complete_lines(file))
@@ -121,4 +117,4 @@ def _truth(record: Record, heatmap: np.ndarray) -> dict[str, np.ndarray]:
 
 
 if __name__ == "__main__":
-    typer.run(run)
+    command.run(run)

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from assistant.errors import LookTwiceError
+from assistant import command
 from eval import metrics
 from eval.predictions import read_predictions
 
@@ -67,11 +67,7 @@ def score_run(run: Path) -> dict[str, Any]:
 
 def main(run: Annotated[Path, typer.Argument(help="Folder of eval.run.")]) -> None:
     """Prints the table and writes RUN/metrics.json."""
-    try:
-        result = score_run(run)
-    except LookTwiceError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2) from None
+    result = score_run(run)
     (run / "metrics.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     table = Table("set", "normal", "anomalous", *(name.replace("_", " ") for name in COLUMNS))
     for row in result["rows"]:
@@ -87,4 +83,4 @@ def _cell(value: float | None) -> str:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    command.run(main)

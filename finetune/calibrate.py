@@ -20,6 +20,8 @@ from sklearn.linear_model import LogisticRegression
 from tqdm import tqdm
 
 from assistant.calibration import Calibration
+from assistant.command import run
+from assistant.errors import RecordError
 from assistant.inspector import Inspector
 from assistant.loading import compose
 from assistant.profiles import read_profile
@@ -46,6 +48,8 @@ def main(
 ) -> None:
     """Calibrates and rewrites calibration.json."""
     records = [record for record in read_manifest(data) if record.split == "calibrate"]
+    if not two_sided(records):
+        raise RecordError(f"No set in {data} has normal and anomalous pictures held out for calibration.")
     chosen = read_profile(profile)
     file = chosen.weights / CALIBRATION_FILE
     if part is Part.look:
@@ -154,4 +158,4 @@ def _mask_at(record: Record, shape: tuple[int, int]) -> np.ndarray | None:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

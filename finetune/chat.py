@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from transformers import Trainer, TrainingArguments
 
+from assistant.command import run
 from assistant.loading import compose
 from assistant.modeling import LookTwiceForConditionalGeneration
 from assistant.processing import LookTwiceProcessor
@@ -119,13 +120,13 @@ def train(
     data: Annotated[Path, typer.Option(help="Folder with manifest.jsonl.")],
     out: Annotated[Path, typer.Option(help="Run folder; a second start resumes.")] = Path("runs/chat"),
     profile: Annotated[str, typer.Option(help="Its weights folder gets the language stage.")] = "embedded",
-    looks: Annotated[int, typer.Option(min=1, help="Looks to make.")] = 8192,
-    steps: Annotated[int, typer.Option(min=1)] = 300,
-    batch: Annotated[int, typer.Option(min=1)] = 16,
+    looks: Annotated[int, typer.Option(min=1, help="Looks to make.")] = 4096,
+    steps: Annotated[int, typer.Option(min=1)] = 280,
+    batch: Annotated[int, typer.Option(min=1)] = 8,
     rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 8e-4,
     rank: Annotated[int, typer.Option(min=1, help="Rank of the LoRA.")] = 16,
     seed: int = 1,
-    save_steps: Annotated[int, typer.Option(min=1)] = 50,
+    save_steps: Annotated[int, typer.Option(min=1)] = 40,
 ) -> None:
     """Trains the language stage and writes its weights."""
     random.seed(seed)
@@ -144,7 +145,7 @@ def train(
             output_dir=str(out), max_steps=steps, per_device_train_batch_size=batch, learning_rate=rate,
             lr_scheduler_type="cosine", warmup_steps=max(1, steps // 15), weight_decay=0.0, max_grad_norm=1.0,
             bf16=True, use_cpu=not torch.cuda.is_available(), remove_unused_columns=False, logging_steps=5,
-            save_steps=save_steps, save_total_limit=2, report_to="none", seed=seed,
+            save_steps=save_steps, save_total_limit=2, report_to="none", seed=seed, disable_tqdm=False,
             train_sampling_strategy="sequential", label_names=["labels"],
         ),
         train_dataset=ConversationDataset(tokens, known, loaded.processor, steps * batch, seed),
@@ -170,4 +171,4 @@ def save_adapter(model: LookTwiceForConditionalGeneration, folder: Path) -> None
 
 
 if __name__ == "__main__":
-    typer.run(train)
+    run(train)

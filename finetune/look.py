@@ -15,6 +15,7 @@ import typer
 from torch import Tensor, nn
 from transformers import Trainer, TrainingArguments
 
+from assistant.command import run
 from assistant.loading import read_config
 from assistant.modeling import LookModel
 from assistant.packaged import fill_tower
@@ -92,7 +93,7 @@ def train(
             lr_scheduler_type="cosine", warmup_steps=max(1, steps // 12), weight_decay=0.02, max_grad_norm=1.0,
             bf16=True, use_cpu=not torch.cuda.is_available(), dataloader_num_workers=workers,
             remove_unused_columns=False, logging_steps=10, save_steps=save_steps, save_total_limit=2,
-            report_to="none", seed=seed, train_sampling_strategy="sequential", label_names=[],
+            report_to="none", seed=seed, disable_tqdm=False, train_sampling_strategy="sequential", label_names=[],
         ),
         train_dataset=dataset,
         callbacks=[MarkComplete()],
@@ -104,4 +105,4 @@ def train(
 
 
 if __name__ == "__main__":
-    typer.run(train)
+    run(train)

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 from sklearn.metrics import roc_auc_score
-from typer.testing import CliRunner
 
-from eval import metrics
+from assistant import command
+from data import build
+from eval import metrics, run, score
 from eval.predictions import complete_lines, read_predictions
 from eval.run import Task, predict, records_of
 from eval.score import COLUMNS, score_run
+from finetune import calibrate, look
 
 
 def row(label=1, score=0.5, verdict="anomalous", places=(), regions=(), lit=0.0, words="Yes."):
@@ -108,16 +110,25 @@ def test_a_run_is_scored_from_its_files_alone(tmp_path, inspector):
     assert set(COLUMNS) <= set(only) and only["image_auroc"] in (0.0, 0.5, 1.0)
 
 
-def test_commands_end_with_a_sentence_and_code_2(tmp_path):
-    import typer
-
-    from eval import run, score
-
+def test_commands_end_with_a_sentence_and_code_2(tmp_path, capsys):
     for function, arguments in (
         (run.run, ["manifest", "--data", str(tmp_path), "--out", str(tmp_path / "o")]),
         (score.main, [str(tmp_path)]),
+        (calibrate.main, ["look", "--data", str(tmp_path)]),
+        (look.train, ["--data", str(tmp_path)]),
+        (build.app, ["conversations", str(tmp_path / "c"), "--data", str(tmp_path)]),
     ):
-        command = typer.Typer(pretty_exceptions_enable=False)
-        command.command()(function)
-        result = CliRunner().invoke(command, arguments)
-        assert result.exit_code == 2 and len(result.stderr.strip().splitlines()) == 1
+        with pytest.raises(SystemExit) as stopped:
+            command.run(function, arguments)
+        captured = capsys.readouterr()
+        assert stopped.value.code == 2
+        assert len(captured.err.strip().splitlines()) == 1 and not captured.out
+
+
+def test_a_set_without_held_out_pictures_cannot_calibrate(tmp_path, capsys):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    row_ = {"image": "a.png", "dataset": "d", "category": "c", "label": 0, "defect": "good", "fold": "train"}
+    (tmp_path / "manifest.jsonl").write_text(json.dumps(row_) + "\n")
+    with pytest.raises(SystemExit) as stopped:
+        command.run(calibrate.main, ["look", "--data", str(tmp_path)])
+    assert stopped.value.code == 2 and "held out for calibration" in capsys.readouterr().err

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = [
-    {"errors", "types", "cache"},
+    {"errors", "types", "cache", "command"},
     {"media", "regions", "render", "prompts", "configuration", "calibration", "profiles", "weights"},
     {"vision", "look_twice", "heatmap"},
     {"modeling", "processing", "packaged"},
@@ -21,7 +21,7 @@ LAYERS = [
     {"desk"},
 ]
 """Modules of `assistant`, lowest first; a module imports from its own layer or from those below."""
-LEAVES = {"errors", "types", "cache", "regions", "prompts"}
+LEAVES = {"errors", "types", "cache", "command", "regions", "prompts"}
 """What `data` may import of `assistant`: no torch in there."""
 
 

@@ -13,6 +13,8 @@ from PIL import Image
 from assistant.errors import MediaError, QuestionError
 from assistant.inspector import Inspector, checked_question
 from assistant.loading import Loaded
+from assistant.packaged import language_model
+from assistant.profiles import read_profile
 from assistant.prompts import DEFAULT_QUESTION
 from assistant.types import MAX_MAP_SIDE, VERDICTS
 from data.photos import photograph
@@ -121,6 +123,14 @@ def test_without_a_picture_the_base_chat_model_answers(inspector):
         )  # fmt: skip
     assert inspector.processor.tokenizer.decode(wanted[0], skip_special_tokens=True).strip() == words.strip()
     assert any(colour in words.lower() for colour in ("red", "blue", "green", "yellow"))
+
+
+def test_composing_leaves_the_packaged_language_model_as_it_is(inspector):
+    packaged, _ = language_model(read_profile("embedded").language_package, torch.bfloat16)
+    own = inspector.model.language_model.get_base_model().state_dict()
+    for name, tensor in packaged.state_dict().items():
+        wrapped = name.replace("_proj.weight", "_proj.base_layer.weight")
+        assert torch.equal(own[wrapped if wrapped in own else name], tensor), name
 
 
 def test_stop_frees_the_model_within_a_second(inspector, brick):

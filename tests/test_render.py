@@ -114,7 +114,7 @@ def test_odd_findings_are_worded() -> None:
     unsure = finding(verdict="unsure", confidence=0.52, verdict_probability=0.48)
     assert render.verdict_line(unsure) == "Unsure, 52 % for normal"
     assert "Nothing stands out on the map." in render.summary_lines(finding(regions=()))
-    assert "Nothing stands out" in render.finding_markdown(finding(regions=()))
+    assert "Nothing stands out" in render.evidence_markdown((), ())
 
 
 def test_foreign_text_never_becomes_markup_or_steers_a_terminal() -> None:
@@ -123,7 +123,7 @@ def test_foreign_text_never_becomes_markup_or_steers_a_terminal() -> None:
         assert line.isprintable()
     markup = re.compile(r"<(img|script)|(?<!\\)\[[lp]|(?<!\\)\*\*b|https://|^(#|-) [hi]$|^1\. j", re.MULTILINE)
     assert markup.search(HOSTILE)
-    for text in (render.finding_markdown(hostile), render.meter_html(hostile), render.escape(HOSTILE)):
+    for text in (render.evidence_markdown(hostile.regions, hostile.warnings), render.meter_html(hostile), render.escape(HOSTILE)):
         assert not markup.search(text)
 
 
