@@ -42,7 +42,7 @@ Source = Media | np.ndarray | Image.Image | bytes | os.PathLike
 
 
 class Inspector:
-    """A loaded model. One look or answer runs at a time: calls from several threads wait for each other.
+    """A loaded model. Safe to use from several threads: looks share nothing, answers wait for each other.
 
     Attributes:
         profile: name of the profile.
@@ -56,7 +56,6 @@ class Inspector:
         self.profile, self.load_s = profile, load_s
         self.model, self.processor, self.calibration = loaded.model, loaded.processor, loaded.calibration
         self.runtime = runtime or TransformersRuntime(self.model, self.processor.tokenizer)
-        self._lock = threading.Lock()
         self._first_words: WeakKeyDictionary[Look, float] = WeakKeyDictionary()
 
     @classmethod
@@ -80,7 +79,7 @@ class Inspector:
         media = as_media(source)
         frame = media.frames[0]
         pixels = self.processor.pixels(frame.pixels)  # [1, 3, h, w]
-        with self._lock, torch.inference_mode():
+        with torch.inference_mode():
             output = self.model.look(pixels)
         size = frame.size
         shrink = min(1.0, MAX_MAP_SIDE / max(size))
@@ -134,8 +133,7 @@ class Inspector:
     ) -> Iterator[str]:
         ids, tokens = self.prompt(look, question, history)
         bias = self.calibration.word_bias if look is not None else 0.0
-        with self._lock:
-            yield from self.runtime.stream(ids, tokens, max_words=MAX_WORDS, word_bias=bias, stop=stop)
+        yield from self.runtime.stream(ids, tokens, max_words=MAX_WORDS, word_bias=bias, stop=stop)
 
     def prompt(
         self, look: Look | None, question: str, history: Sequence[tuple[str, str]]
@@ -155,8 +153,7 @@ class Inspector:
         """
         if look not in self._first_words:
             ids, tokens = self.prompt(look, DEFAULT_QUESTION, ())
-            with self._lock:
-                self._first_words[look] = self.runtime.first_word(ids, tokens)
+            self._first_words[look] = self.runtime.first_word(ids, tokens)
         return self.calibration.yes_probability(self._first_words[look])
 
     def finding(self, look: Look, explanation: str, timings: Timings | None = None) -> Finding:

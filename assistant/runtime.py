@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import nullcontext
-from queue import Empty
 from typing import Protocol
 
 import torch
@@ -27,12 +26,10 @@ from assistant.modeling import LookTokens, LookTwiceForConditionalGeneration
 
 REPEAT = 6
 """The base chat model may not say the same run of this many tokens twice: greedy small models loop."""
-STREAM_TIMEOUT = 120.0
-"""Seconds without a word after which a stuck generation is given up."""
 
 
 class TextRuntime(Protocol):
-    """What the inspector needs of a text runtime."""
+    """What the inspector needs of a text runtime; both calls may come from several threads."""
 
     def first_word(self, input_ids: Tensor, tokens: LookTokens | None) -> float:
         """Logit of "Yes" minus "No" logit of the answer's first word, for [1, T] ids."""
@@ -54,16 +51,18 @@ class TextRuntime(Protocol):
 class TransformersRuntime:
     """Generation by transformers, in a thread of its own so that words arrive as they are made.
 
-    Without look tokens the adapter is switched off, which gives the base chat model.
+    Without look tokens the adapter is switched off, which gives the base chat model. That switch is one for the whole
+    model, so one answer is made at a time; it is made at its own pace, however slowly its reader takes the words.
     """
 
     def __init__(self, model: LookTwiceForConditionalGeneration, tokenizer: PreTrainedTokenizerBase) -> None:
         self.model, self.tokenizer = model, tokenizer
+        self._one_at_a_time = threading.Lock()
         self.yes, self.no = (tokenizer(word, add_special_tokens=False).input_ids[0] for word in ("Yes", "No"))
 
     def first_word(self, input_ids: Tensor, tokens: LookTokens | None) -> float:
         """See TextRuntime."""
-        with torch.inference_mode():
+        with self._one_at_a_time, torch.inference_mode():
             embeddings = self.model.embed(input_ids, tokens)
             logits = self.model.language_model(inputs_embeds=embeddings, logits_to_keep=1, use_cache=False).logits
         return float(logits[0, -1, self.yes].float() - logits[0, -1, self.no].float())
@@ -80,13 +79,14 @@ class TransformersRuntime:
         """See TextRuntime. Closing the iterator stops the generation."""
         halt = stop if stop is not None else threading.Event()
         given_up = threading.Event()
-        streamer = TextIteratorStreamer(self.tokenizer, skip_prompt=False, skip_special_tokens=True, timeout=0.5)
+        streamer = TextIteratorStreamer(self.tokenizer, skip_prompt=False, skip_special_tokens=True)
         failures: list[BaseException] = []
 
         def work() -> None:
             try:
                 base = tokens is None and hasattr(self.model.language_model, "disable_adapter")
-                with self.model.language_model.disable_adapter() if base else nullcontext(), torch.inference_mode():
+                adapter = self.model.language_model.disable_adapter if base else nullcontext
+                with self._one_at_a_time, adapter(), torch.inference_mode():
                     self.model.generate(
                         input_ids,
                         tokens,
@@ -107,29 +107,12 @@ class TransformersRuntime:
         worker = threading.Thread(target=work, name="looktwice-words", daemon=True)
         worker.start()
         try:
-            yield from _pieces(streamer, worker)
+            yield from (piece for piece in streamer if piece)  # the worker ends the streamer whatever happens
         finally:
             given_up.set()
             worker.join()
         if failures:
             raise failures[0]
-
-
-def _pieces(streamer: TextIteratorStreamer, worker: threading.Thread) -> Iterator[str]:
-    waited = 0.0
-    while True:
-        try:
-            piece = next(streamer)
-        except StopIteration:
-            return
-        except Empty:
-            waited += streamer.timeout
-            if waited >= STREAM_TIMEOUT or not worker.is_alive():
-                return
-            continue
-        waited = 0.0
-        if piece:
-            yield piece
 
 
 class _Halt(StoppingCriteria):

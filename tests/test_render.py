@@ -123,7 +123,11 @@ def test_foreign_text_never_becomes_markup_or_steers_a_terminal() -> None:
         assert line.isprintable()
     markup = re.compile(r"<(img|script)|(?<!\\)\[[lp]|(?<!\\)\*\*b|https://|^(#|-) [hi]$|^1\. j", re.MULTILINE)
     assert markup.search(HOSTILE)
-    for text in (render.evidence_markdown(hostile.regions, hostile.warnings), render.meter_html(hostile), render.escape(HOSTILE)):
+    for text in (
+        render.evidence_markdown(hostile.regions, hostile.warnings),
+        render.meter_html(hostile),
+        render.escape(HOSTILE),
+    ):
         assert not markup.search(text)
 
 
