@@ -14,8 +14,13 @@ from typing import Annotated
 import cv2
 import numpy as np
 import typer
+from PIL import Image
 
+from assistant.command import run
+from assistant.errors import MediaError, RecordError
+from assistant.media import read_media
 from data.defects import GENERATORS
+from data.photos import photographs
 from data.products import PRODUCTS, draw_product
 from data.strokes import is_grey
 
@@ -225,24 +230,18 @@ def _main() -> None:
 
 def _sources(files: list[Path], rng: np.random.Generator, number: int, side: int) -> list[np.ndarray]:
     """`number` square pictures [side, side, 3]: the given files, or packaged photographs and drawn products."""
-    import skimage
-
-    pictures: list[np.ndarray] = []
-    if not files:
-        folder = Path(skimage.__file__).parent / "data"
-        names = ("brick", "gravel", "grass", "coins", "page", "ihc", "moon", "cell", "text", "coffee", "chelsea")
-        files = [folder / f"{name}.png" for name in names if (folder / f"{name}.png").exists()]
-        pictures = [draw_product(rng, (side, side), name) for name in PRODUCTS]
-    for file in files:
-        read = cv2.imread(str(file), cv2.IMREAD_COLOR)
-        if read is None:
-            raise typer.BadParameter(f"not a readable picture: {file}")
-        short = min(read.shape[:2])
-        top, left = (read.shape[0] - short) // 2, (read.shape[1] - short) // 2
-        crop = cv2.cvtColor(read[top : top + short, left : left + short], cv2.COLOR_BGR2RGB)
-        pictures.append(cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA))
-    order = rng.permutation(len(pictures))
-    return [pictures[order[i % len(order)]] for i in range(number)]
+    if files:
+        pictures = [read_media(file).frames[0].pixels for file in files]
+    else:
+        pictures = [*photographs(), *(draw_product(rng, (side, side), name) for name in PRODUCTS)]
+    squares = []
+    for picture in pictures:
+        short = min(picture.shape[:2])
+        top, left = (picture.shape[0] - short) // 2, (picture.shape[1] - short) // 2
+        crop = np.ascontiguousarray(picture[top : top + short, left : left + short])
+        squares.append(cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA))
+    order = rng.permutation(len(squares))
+    return [squares[order[i % len(order)]] for i in range(number)]
 
 
 @app.command()
@@ -256,6 +255,8 @@ def sheet(
     """Write a contact sheet: a row a kind, strengths from left to right, each picture beside its mask's outline."""
     rng = np.random.default_rng(seed)
     kinds, strengths = list(kind or GENERATORS), (0.0, 0.25, 0.5, 0.75, 1.0)
+    if unknown := set(kinds) - set(GENERATORS):
+        raise RecordError(f"There is no kind {min(unknown)!r}.", f"Kinds: {', '.join(GENERATORS)}.")
     sources = iter(_sources(list(image or []), rng, len(kinds) * len(strengths) * 3, side))
     rows = []
     for name in kinds:
@@ -268,7 +269,7 @@ def sheet(
                 except ValueError:
                     continue
             else:
-                raise typer.BadParameter(f"no picture is fit for {name}")
+                raise RecordError(f"No picture is fit for a defect of kind {name!r}.")
             outline, _ = cv2.findContours(
                 cv2.dilate(drawn.mask.astype(np.uint8), np.ones((3, 3), np.uint8)),
                 cv2.RETR_EXTERNAL,
@@ -280,10 +281,12 @@ def sheet(
             cv2.putText(cell, label, (3, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (255, 255, 255), 1, cv2.LINE_AA)
             cells.append(cell)
         rows.append(np.hstack(cells))
-    if not cv2.imwrite(str(out), cv2.cvtColor(np.vstack(rows), cv2.COLOR_RGB2BGR)):
-        raise typer.BadParameter(f"cannot write {out}")
+    try:
+        Image.fromarray(np.vstack(rows)).save(out)
+    except (OSError, ValueError):
+        raise MediaError(f"The sheet {out.name!r} cannot be written.", "Name a .png in an existing folder.") from None
     typer.echo(f"wrote {out}: {len(rows)} kinds, {len(strengths)} strengths")
 
 
 if __name__ == "__main__":
-    app()
+    run(app)

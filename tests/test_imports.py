@@ -21,7 +21,7 @@ LAYERS = [
     {"desk"},
 ]
 """Modules of `assistant`, lowest first; a module imports from its own layer or from those below."""
-LEAVES = {"errors", "types", "cache", "command", "regions", "prompts"}
+LEAVES = {"errors", "types", "cache", "command", "media", "regions", "prompts"}
 """What `data` may import of `assistant`: no torch in there."""
 
 

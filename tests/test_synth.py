@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from assistant.command import run
 from data.augment import geometric, hard_normal, photometric
 from data.defects import GENERATORS
 from data.products import PRODUCTS, draw_product
@@ -203,3 +204,15 @@ def test_sheet_writes_a_picture(tmp_path: Path) -> None:
     assert cv2.imread(str(out)).shape == (2 * 82, 5 * 132, 3)
     result = CliRunner().invoke(app, [*options, "--image", str(tmp_path / "none.png")])
     assert result.exit_code != 0
+
+
+def test_what_a_sheet_cannot_do_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, sentence in (
+        ([str(tmp_path / "a.png"), "--kind", "dragon"], "no kind 'dragon'"),
+        ([str(tmp_path / "none" / "a.png"), "--kind", "stain", "--side", "64"], "cannot be written"),
+        ([str(tmp_path / "a.png"), "--image", str(tmp_path / "none.png")], "none.png"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            run(app, ["sheet", *arguments])
+        captured = capsys.readouterr()
+        assert stopped.value.code == 2 and sentence in captured.err and len(captured.err.strip().splitlines()) == 1
