@@ -50,7 +50,7 @@ def read_config(folder: Path) -> LookTwiceConfig:
         return LookTwiceConfig(**values)
     except FileNotFoundError:
         raise WeightsError(f"The configuration config.json is missing from {folder.name}.") from None
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise WeightsError(f"The configuration of {folder.name} cannot be read ({error}).") from None
 
 

@@ -215,9 +215,12 @@ class LookTwiceForConditionalGeneration(PreTrainedModel):
         """Words for [B, T] ids and a look's tokens: the language model's own `generate`; returns [B, new] ids."""
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
-        return self.language_model.generate(
-            inputs_embeds=self.embed(input_ids, tokens), attention_mask=attention_mask, **kwargs
-        )
+        embeddings = self.embed(input_ids, tokens)
+        if tokens is not None:
+            return self.language_model.generate(inputs_embeds=embeddings, attention_mask=attention_mask, **kwargs)
+        # plain text goes in as ids: the library's own rules against repetition then see the prompt as well
+        whole = self.language_model.generate(input_ids=input_ids, attention_mask=attention_mask, **kwargs)
+        return whole[:, input_ids.shape[1] :]
 
 
 AutoModel.register(LookTwiceConfig, LookModel)

@@ -79,7 +79,7 @@ class TransformersRuntime:
         """See TextRuntime. Closing the iterator stops the generation."""
         halt = stop if stop is not None else threading.Event()
         given_up = threading.Event()
-        streamer = TextIteratorStreamer(self.tokenizer, skip_prompt=False, skip_special_tokens=True)
+        streamer = TextIteratorStreamer(self.tokenizer, skip_prompt=tokens is None, skip_special_tokens=True)
         failures: list[BaseException] = []
 
         def work() -> None:

@@ -1,4 +1,4 @@
-"""Thirteen kinds of drawn defect, each one function in `GENERATORS`.
+"""Fourteen kinds of drawn defect, each one function in `GENERATORS`.
 
 Contract: `(image, area, rng, strength) -> (drawn, alpha)`, where `image` [H, W, 3] uint8 RGB is never written to,
 `area` [H, W] bool says where drawing is allowed (at least one pixel True), `strength` goes from 0 (barely visible) to
@@ -116,6 +116,33 @@ def hole(image: Array, area: Array, rng: Rng, strength: float) -> Pair:
         # Deep holes have no surface left to see.
         drawn[core] += (drawn[core].mean(0) - drawn[core]) * 0.7 * strength
     return put_back(image, area, window, drawn, (alpha > 0) | (rim > 0.02))
+
+
+def foreign_object(image: Array, area: Array, rng: Rng, strength: float) -> Pair:
+    """A solid thing that does not belong there: disc, block, ring or bar of one colour with a hard edge."""
+    y, x = pick_point(area, rng)
+    radius = float(np.sqrt(log_uniform(rng, 2 * SMALLEST_SHARE, 0.06) * area.size / np.pi)) + 2
+    long = float(np.sqrt(log_uniform(rng, 1, 2.5)))
+    window = cut_around(area.shape, y, x, 2 * radius * long + 3)
+    at = (x - window[1].start, y - window[0].start)
+    shape = np.zeros(image[window].shape[:2], np.uint8)
+    axes, turn, form = (int(radius * long), int(radius / long)), rng.uniform(0, 180), rng.integers(4)
+    if form == 0:
+        cv2.ellipse(shape, at, axes, turn, 0, 360, 255, -1, cv2.LINE_AA)
+    elif form == 1:
+        corners = cv2.boxPoints((at, (1.8 * axes[0], 1.8 * axes[1]), turn))
+        cv2.fillConvexPoly(shape, corners.astype(np.int32), 255, cv2.LINE_AA)
+    elif form == 2:
+        cv2.ellipse(shape, at, axes, turn, 0, 360, 255, max(2, int(0.3 * radius)), cv2.LINE_AA)
+    else:
+        step = 1.8 * radius * np.array([np.cos(turn), np.sin(turn)])
+        ends = [tuple(int(value) for value in at + sign * step) for sign in (-1, 1)]
+        cv2.line(shape, *ends, 255, max(2, int(log_uniform(rng, 0.08, 0.3) * radius)), cv2.LINE_AA)
+    tone = rng.choice([rng.uniform(0, 40), rng.uniform(215, 255), rng.uniform(40, 215)])
+    hue = rng.normal(0, 60, 3) * (rng.random() < 0.6 and not is_grey(image))
+    grain = rng.uniform(0, 5) * smooth_noise(*shape.shape, 3, rng)
+    drawn = np.clip(tone + hue, 0, 255).astype(np.float32) + grain[..., None]
+    return put_back(image, area, window, drawn, shape.astype(np.float32) / 255 * (0.4 + 0.6 * strength))
 
 
 def chip(image: Array, area: Array, rng: Rng, strength: float) -> Pair:
@@ -305,6 +332,7 @@ GENERATORS: dict[str, Generator] = {
         scratch,
         stain,
         hole,
+        foreign_object,
         chip,
         texture,
         patch,

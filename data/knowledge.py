@@ -27,6 +27,7 @@ KINDS: dict[str, Kind] = {
     "scratch": Kind("a scratch", "rubbing against a hard edge during handling", "spoil the surface and its coating", "check the handling path for sharp contacts"),
     "stain": Kind("a stain", "liquid or grease that dried on the surface", "spoil the looks and the adhesion of coatings", "clean the spot and look again"),
     "hole": Kind("a hole", "a puncture or missing material", "weaken the part or let it leak", "reject the part"),
+    "foreign_object": Kind("a foreign object", "something dropped or left behind", "block or damage what follows", "remove it and look where it came from"),
     "chip": Kind("a chipped edge", "an impact at the edge", "weaken the edge and leave loose pieces", "check the fixtures and packing for impacts"),
     "texture": Kind("a foreign patch", "foreign material on the surface", "disturb later steps", "remove the material and look again"),
     "patch": Kind("a misplaced patch", "material that belongs elsewhere", "break the pattern", "compare with a good part"),

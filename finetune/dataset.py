@@ -39,12 +39,15 @@ class Mix:
         drawn: defects drawn on normals.
         clean: normals, real and drawn, under changes that must not fire.
         own_normals: share of the drawn and clean pictures whose normal is a photograph or drawn product of our own.
+        objects: share of the drawn defects that are solid foreign objects, plain to see: a head trained on subtle
+            defects alone overlooks what every person sees first.
     """
 
     real: float = 0.30
     drawn: float = 0.32
     clean: float = 0.38
     own_normals: float = 0.35
+    objects: float = 0.25
 
 
 @dataclass(frozen=True)
@@ -149,7 +152,8 @@ class LookDataset(Dataset):
         mask = np.zeros(pixels.shape[:2], dtype=bool)
         if drawn:
             try:
-                result = draw_defect(pixels, rng)
+                plain = rng.random() < self.mix.objects
+                result = draw_defect(pixels, rng, "foreign_object" if plain else None, 0.8 if plain else None)
             except ValueError:
                 drawn = False  # nothing visible could be drawn here: the picture stays a normal
             else:

@@ -20,7 +20,7 @@ from assistant.loading import read_config
 from assistant.modeling import LookModel
 from assistant.packaged import fill_tower
 from assistant.profiles import Profile, read_profile
-from assistant.weights import LOOK_FILE, LOOK_PARTS, save_parts
+from assistant.weights import LOOK_FILE, LOOK_PARTS, load_parts, save_parts
 from data.readers import read_manifest
 from finetune.checkpoint import MarkComplete, last_complete
 from finetune.dataset import LookDataset
@@ -73,6 +73,7 @@ def train(
     batch: Annotated[int, typer.Option(min=1)] = 16,
     rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 2e-3,
     seed: int = 0,
+    go_on: Annotated[bool, typer.Option(help="Start from the profile's look.safetensors, not from nothing.")] = False,
     workers: Annotated[int, typer.Option(help="Processes that draw samples.")] = 1,
     save_steps: Annotated[int, typer.Option(min=1)] = 100,
 ) -> None:
@@ -82,6 +83,8 @@ def train(
     records = [record for record in read_manifest(data) if record.split == "fit"]
     chosen = read_profile(profile)
     model = new_model(chosen)
+    if go_on:
+        load_parts(model, LOOK_PARTS, chosen.weights / LOOK_FILE)
     # half precision halves the frozen tower's time and costs its features nothing that training notices
     model.tower.backbone.to(torch.bfloat16)
     dataset = LookDataset(records, model.config.vision_config, steps * batch, batch, seed)
