@@ -24,7 +24,7 @@ bench: .venv/ready
 
 # Both stages, in order: about 75 minutes on 2 cores. A stopped run goes on where it was.
 train-look: .venv/ready
-	$(BIN)/python -m finetune.look --data $(DATA) --profile $(PROFILE) --steps 1500
+	$(BIN)/python -m finetune.look --data $(DATA) --profile $(PROFILE) --steps 1900
 	$(BIN)/python -m finetune.calibrate look --data $(DATA) --profile $(PROFILE)
 
 train-chat: .venv/ready

@@ -121,7 +121,6 @@ class Parts:
             self.box,
             self.talk,
             self.status,
-            self.evidence,
             self.verdict,
             self.meter,
             self.overlay,
@@ -147,25 +146,24 @@ class Parts:
     def _build_evidence(self) -> None:
         view: dict[str, Any] = {"show_label": False, "interactive": False, "height": 380}
         self.verdict = gr.Markdown(NO_EVIDENCE, elem_id="verdict", sanitize_html=True)
-        with gr.Column(visible=False) as self.evidence:
-            self.meter = gr.HTML(elem_id="meter", padding=False)
-            with gr.Tab("Heatmap"):
-                self.overlay = gr.Image(
-                    label="Heatmap",
-                    buttons=["download", "fullscreen"],
-                    **view,
-                    alt_text="The picture with suspicious places coloured and numbered",
-                )
-            with gr.Tab("Original"):
-                self.original = gr.Image(
-                    label="Original", buttons=["fullscreen"], **view, alt_text="The picture as it was given"
-                )
-            self.details = gr.Markdown(elem_id="regions", sanitize_html=True)
+        self.meter = gr.HTML(elem_id="meter", padding=False)
+        with gr.Tab("Heatmap"):
+            self.overlay = gr.Image(
+                label="Heatmap",
+                buttons=["download", "fullscreen"],
+                **view,
+                alt_text="The picture with suspicious places coloured and numbered",
+            )
+        with gr.Tab("Original"):
+            self.original = gr.Image(
+                label="Original", buttons=["fullscreen"], **view, alt_text="The picture as it was given"
+            )
+        self.details = gr.Markdown(elem_id="regions", sanitize_html=True)
 
     def show_look(self, look: Look) -> dict[Any, Any]:
         """The evidence of a look whose verdict is still to come."""
         return {
-            self.evidence: gr.Column(visible=True), self.verdict: "### Not decided yet", self.meter: "",
+            self.verdict: "### Not decided yet", self.meter: "",
             self.overlay: render.overlay(look), self.original: look.thumbnail,
             self.details: render.evidence_markdown(look.regions, look.warnings),
         }  # fmt: skip
@@ -258,7 +256,10 @@ def build(desk: Desk) -> Page:
             return {
                 parts.talk: Talk(desk),
                 parts.chatbot: [],
-                parts.evidence: gr.Column(visible=False),
+                parts.meter: "",
+                parts.overlay: None,
+                parts.original: None,
+                parts.details: "",
                 parts.verdict: NO_EVIDENCE,
                 parts.status: status_html(""),
             }
@@ -288,7 +289,8 @@ def build(desk: Desk) -> Page:
         parts.box.submit(chat, [parts.box, parts.talk], parts.changing, api_name="chat", **quiet)
         parts.gallery.select(example, [parts.talk], parts.changing, api_visibility="private", **quiet)
         parts.stop.click(stop, [parts.talk], None, queue=False, api_name="stop")
-        fresh = [parts.talk, parts.chatbot, parts.evidence, parts.verdict, parts.status]
+        panel = [parts.verdict, parts.meter, parts.overlay, parts.original, parts.details]
+        fresh = [parts.talk, parts.chatbot, parts.status, *panel]
         parts.new.click(new, [parts.talk], fresh, queue=False, api_name="new")
         parts.chatbot.clear(new, [parts.talk], fresh, queue=False, api_visibility="private")
         page.load(watch, None, [parts.status, parts.gallery], api_visibility="private", **quiet)

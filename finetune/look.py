@@ -69,7 +69,7 @@ def train(
     data: Annotated[Path, typer.Option(help="Folder with manifest.jsonl.")],
     out: Annotated[Path, typer.Option(help="Run folder; a second start resumes.")] = Path("runs/look"),
     profile: Annotated[str, typer.Option(help="Its weights folder gets look.safetensors.")] = "embedded",
-    steps: Annotated[int, typer.Option(min=1)] = 1000,
+    steps: Annotated[int, typer.Option(min=1)] = 1900,
     batch: Annotated[int, typer.Option(min=1)] = 16,
     rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 2e-3,
     seed: int = 0,
