@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,6 +93,8 @@ def _with_adapter(text: torch.nn.Module, folder: Path) -> PeftModel:
     if not (folder / "adapter_model.safetensors").is_file():
         raise WeightsError(f"The adapter is missing from {folder.parent.name}.")
     try:
-        return PeftModel.from_pretrained(text, str(folder))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # peft still asks transformers by an old name
+            return PeftModel.from_pretrained(text, str(folder))
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise WeightsError(f"The adapter of {folder.parent.name} cannot be loaded ({error}).") from None

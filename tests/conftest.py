@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,9 +20,7 @@ def inspector() -> Inspector:
     from assistant.errors import ProfileError
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # peft still asks transformers by an old name
-            return load("embedded")
+        return load("embedded")
     except ProfileError as error:
         pytest.skip(str(error))
 
