@@ -23,7 +23,8 @@ def blocks(language: str) -> list[str]:
 
 def shell_lines() -> list[str]:
     joined = "\n".join(blocks("sh")).replace("\\\n", " ")
-    return [line.split("#")[0].strip() for line in joined.splitlines() if line.split("#")[0].strip()]
+    commands = [command for line in joined.splitlines() for command in line.split("#")[0].split("&&")]
+    return [command.strip() for command in commands if command.strip()]
 
 
 def test_every_block_says_its_language():
