@@ -21,7 +21,7 @@ from assistant.errors import MediaError
 from assistant.prompts import percent
 from assistant.types import Finding, Look, Region
 
-CLEAR_BELOW, SOLID_FROM = 0.2, 0.8
+CLEAR_BELOW, SOLID_FROM = 0.4, 0.85
 """Heatmap values below which nothing is drawn and from which the colour has its full opacity."""
 _ANCHORS = (
     (0.0, (40, 11, 84)), (0.25, (101, 21, 110)), (0.45, (159, 42, 99)), (0.6, (212, 72, 66)),
