@@ -13,7 +13,6 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -206,7 +205,7 @@ class Inspector:
             first = first or time.perf_counter() - start
             pieces.append(piece)
         timings = Timings(self.load_s, look.look_s, first, time.perf_counter() - start)
-        return replace(self.finding(look, "".join(pieces).strip()), timings=timings)
+        return self.finding(look, "".join(pieces).strip(), timings)
 
 
 def as_media(source: Source) -> Media:

@@ -77,9 +77,8 @@ def word_place_accuracy(rows: Sequence[Row], truths: Sequence[Truth]) -> float |
 def words_agree(row: Row) -> bool:
     """Whether an answer's words fit its own map and verdict.
 
-    They do when the first place named is the place of the most suspicious region and no named place is without a
-    region; when no place is named, they fit a map without regions, a normal verdict, and an anomalous one that says
-    so of no place although the map shows one does not.
+    They do when the first place named is the place of the most suspicious region and every named place has a region.
+    Words without a place fit a map without regions, and a verdict that is not anomalous.
     """
     if row["word_places"]:
         return row["word_places"][0] == row["place"] and set(row["word_places"]) <= set(row["region_places"])

@@ -82,7 +82,6 @@ def test_a_look_is_in_the_coordinates_of_the_picture(inspector, brick):
 
 
 def test_a_big_picture_keeps_its_boxes_in_its_own_pixels(inspector, brick):
-    big = np.asarray(Image.fromarray(brick).resize((3000, 3000)))
     drawn = draw_defect(brick, np.random.default_rng(11), "hole", strength=1.0, count=1)
     big = np.asarray(Image.fromarray(drawn.image).resize((3000, 3000)))
     look = inspector.look(big)
