@@ -1,14 +1,16 @@
-"""Writes training sets: `python -m data.build drawn OUT` and `python -m data.build conversations OUT --data DIR`.
+"""Writes training sets: `python -m data.build drawn|records|conversations OUT`.
 
 `drawn` makes a set of our own from scikit-image's photographs and drawn products, half of it with drawn defects, in
-the manifest layout that the trainers and the evaluation read. `conversations` turns the records of any manifest into
-instruction data, as parquet (datasets) and as LLaVA conversation JSON. Both come with a datasheet.
+the manifest layout that the trainers and the evaluation read. `records` packs a set of any layout into parquet
+(datasets). `conversations` turns the records of a set into instruction data, as parquet and as LLaVA conversation
+JSON. All come with a datasheet.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -24,12 +26,16 @@ from assistant.regions import find_regions
 from data.augment import hard_normal
 from data.instruct import Facts, conversation, llava
 from data.knowledge import kind_of
+from data.layouts import AUTO, LAYOUTS, read_records, root_of
+from data.parquet import relative, write_records
 from data.photos import NORMAL_PHOTOGRAPHS, photograph
 from data.products import PRODUCTS, draw_product
-from data.readers import read_manifest
 from data.schema import Record
 from data.synth import draw_defect
 
+LAYOUT_HELP = f"{AUTO}, {', '.join(LAYOUTS)}."
+SPLIT_HELP = "fit, calibrate, val or test."
+NO_LICENCE = "no licence stated"
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 VAL_EVERY = 5
 """Every fifth source of normals goes to the validation fold, so that no photograph is on both sides."""
@@ -44,7 +50,7 @@ def drawn(
 ) -> None:
     """Makes a set of drawn defects on our own normals; every picture follows from the seed and its number."""
     for folder in ("images", "masks"):
-        (out / folder).mkdir(parents=True, exist_ok=True)
+        _new_folder(out / folder)
     rows = []
     for number in tqdm(range(count), desc="drawn", unit="picture"):
         rng = np.random.default_rng([seed, number])
@@ -64,33 +70,59 @@ def drawn(
         Image.fromarray(pixels).save(out / image)
         rows.append(row)
     (out / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    counts = Counter(row["defect"] for row in rows)
     _datasheet(
         out, "Drawn defects", f"python -m data.build drawn OUT --count {count} --side {side} --seed {seed}",
         "Photographs that come with scikit-image (licences as stated there) and products drawn by this project; "
-        "defects drawn by this project with exact masks.", counts,
+        "defects drawn by this project with exact masks.", defect=Counter(row["defect"] for row in rows),
     )  # fmt: skip
     typer.echo(f"wrote {len(rows)} pictures to {out}")
 
 
 @app.command()
+def records(
+    out: Annotated[Path, typer.Argument(help="New folder of the set.")],
+    data: Annotated[Path, typer.Option(help="Folder of the set, or its list.")],
+    layout: Annotated[str, typer.Option(help=LAYOUT_HELP)] = AUTO,
+    split: Annotated[str, typer.Option(help=SPLIT_HELP)] = "fit",
+    licence: Annotated[str, typer.Option(help="What the source says, for layouts that have no place for it.")] = "",
+) -> None:
+    """Packs the records of one split, pictures and masks included, into one parquet file."""
+    chosen = [replace(record, licence=record.licence or licence) for record in _chosen(data, layout, split)]
+    _new_folder(out)
+    others = sorted(file.name for file in out.glob("*.parquet") if file.name != f"{split}.parquet")
+    if others:
+        raise RecordError(f"The folder {out} already holds {others[0]}.", "Give every split a folder of its own.")
+    write_records(out / f"{split}.parquet", tqdm(chosen, desc="records", unit="record"), root_of(data))
+    _datasheet(
+        out, "Records",
+        f"python -m data.build records OUT --data DIR --layout {layout} --split {split}"
+        + (f' --licence "{licence}"' if licence else ""),
+        f"{_sources(chosen)} Pictures are as in the source; a mask is white where anomalous, and none is kept for "
+        "normals and where only boxes or a label are known.",
+        set=Counter(record.dataset for record in chosen), defect=Counter(record.defect for record in chosen),
+        licence=Counter(record.licence or NO_LICENCE for record in chosen),
+        supervision=Counter(record.supervision for record in chosen),
+    )  # fmt: skip
+    typer.echo(f"wrote {len(chosen)} records to {out}")
+
+
+@app.command()
 def conversations(
     out: Annotated[Path, typer.Argument(help="New folder of the set.")],
-    data: Annotated[Path, typer.Option(help="Folder with manifest.jsonl.")],
-    split: Annotated[str, typer.Option(help="fit, calibrate or val.")] = "fit",
+    data: Annotated[Path, typer.Option(help="Folder of the set, or its list.")],
+    layout: Annotated[str, typer.Option(help=LAYOUT_HELP)] = AUTO,
+    split: Annotated[str, typer.Option(help=SPLIT_HELP)] = "fit",
     turns: Annotated[int, typer.Option(min=1, help="Questions of a conversation.")] = 4,
     seed: int = 0,
 ) -> None:
     """Turns records into conversations whose every clause follows from label, mask, boxes and type."""
-    records = [record for record in read_manifest(data) if record.split == split]
-    if not records:
-        raise RecordError(f"There are no records of the split {split!r} in {data}.")
-    out.mkdir(parents=True, exist_ok=True)
+    chosen, root = _chosen(data, layout, split), root_of(data)
+    _new_folder(out)
     rows, spoken = [], []
-    for number, record in enumerate(tqdm(records, desc="conversations", unit="record")):
+    for number, record in enumerate(tqdm(chosen, desc="conversations", unit="record")):
         rng = np.random.default_rng([seed, number])
         said = conversation(facts_of(record), rng, turns)
-        image = record.image.relative_to(data).as_posix()
+        image = relative(record.image, root)
         spoken.append(llava(f"{record.dataset}-{number:06d}", image, said))
         rows.append(
             {
@@ -102,9 +134,10 @@ def conversations(
     Dataset.from_list(rows).to_parquet(out / "train.parquet")
     (out / "conversations.json").write_text(json.dumps(spoken, indent=1) + "\n", encoding="utf-8")
     _datasheet(
-        out, "Conversations", f"python -m data.build conversations OUT --split {split} --turns {turns} --seed {seed}",
-        "Records of " + ", ".join(sorted({f"{r.dataset} ({r.licence or 'no licence stated'})" for r in records})) + ".",
-        Counter(record.defect for record in records),
+        out, "Conversations",
+        f"python -m data.build conversations OUT --data DIR --layout {layout} --split {split} --turns {turns} "
+        f"--seed {seed}",
+        _sources(chosen), defect=Counter(record.defect for record in chosen),
     )  # fmt: skip
     typer.echo(f"wrote {len(rows)} conversations to {out}")
 
@@ -132,11 +165,37 @@ def _normal(number: int, side: int, rng: np.random.Generator) -> tuple[str, str,
     return name.rsplit(".", 1)[0], fold, np.asarray(image)
 
 
-def _datasheet(out: Path, title: str, command: str, origin: str, counts: Counter[str]) -> None:
-    """DATASHEET.md: what is inside, from where, and the command that makes it again (after Gebru et al. 2021)."""
-    lines = [f"# {title}", "", f"Made by `{command}`.", "", f"Origin: {origin}", ""]
-    lines += ["| defect | pictures |", "| --- | --- |"]
-    lines += [f"| {name} | {number} |" for name, number in sorted(counts.items())]
+def _chosen(data: Path, layout: str, split: str) -> list[Record]:
+    """The records of one split; a bad row of any split is an error before anything is written."""
+    found = list(read_records(data, layout))
+    chosen = [record for record in found if record.split == split]
+    if not chosen:
+        there = ", ".join(sorted({record.split for record in found})) or "none"
+        raise RecordError(f"There are no records of the split {split!r} in {data}.", f"Splits with records: {there}.")
+    return chosen
+
+
+def _new_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        raise RecordError(f"The folder {out} cannot be made.", "Name another one.") from None
+
+
+def _sources(chosen: list[Record]) -> str:
+    return "Records of " + ", ".join(sorted({f"{r.dataset} ({r.licence or NO_LICENCE})" for r in chosen})) + "."
+
+
+def _datasheet(out: Path, title: str, command: str, origin: str, **counts: Counter[str]) -> None:
+    """DATASHEET.md: what is inside, from where, and the command that makes it again (after Gebru et al. 2021).
+
+    Args:
+        counts: a table each: pictures by the values of what the table is named after.
+    """
+    lines = [f"# {title}", "", f"Made by `{command}`.", "", f"Origin: {origin}"]
+    for name, numbers in counts.items():
+        lines += ["", f"| {name} | pictures |", "| --- | --- |"]
+        lines += [f"| {value} | {number} |" for value, number in sorted(numbers.items())]
     (out / "DATASHEET.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

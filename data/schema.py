@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,6 +12,9 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from assistant.errors import RecordError
+
+PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 Split = Literal["fit", "calibrate", "val", "test"]
 
 CALIBRATE_BLOCK = 20
@@ -25,7 +30,7 @@ class Record:
     Attributes:
         image: file of the picture.
         label: 0 normal, 1 anomalous.
-        mask: 1-bit file, white where anomalous, or None.
+        mask: file that is not black where anomalous, or a folder of such files whose union counts, or None.
         boxes: (x1, y1, x2, y2, type) pixels of the picture as stored.
         defect: defect type, "good" for normals.
         dataset, category: set and product.
@@ -52,22 +57,65 @@ class Record:
         return "boxes" if self.boxes else "label"
 
     def read_image(self) -> np.ndarray:
-        """[H, W, 3] uint8 RGB."""
-        with Image.open(self.image) as image:
+        """[H, W, 3] uint8 RGB.
+
+        Raises:
+            RecordError: the file cannot be read as a picture.
+        """
+        with _opened(self.image) as image:
             return np.asarray(image.convert("RGB"))
 
     def read_mask(self) -> np.ndarray | None:
-        """[H, W] bool at the picture's size; boxes filled; all False for normals; None when only a label is known."""
-        if self.mask is not None:
-            with Image.open(self.mask) as image:
-                return np.asarray(image.convert("L")) > 127
-        if self.label == 1 and not self.boxes:
+        """[H, W] bool at the picture's size; boxes filled; all False for normals; None when only a label is known.
+
+        Raises:
+            RecordError: picture or mask cannot be read, or they differ in size.
+        """
+        if self.label == 1 and self.mask is None and not self.boxes:
             return None
-        with Image.open(self.image) as image:
+        with _opened(self.image) as image:
             filled = np.zeros((image.height, image.width), dtype=bool)
+        if self.mask is not None:
+            for file in pictures(self.mask) if self.mask.is_dir() else [self.mask]:
+                marked = _marked(file)
+                if marked.shape != filled.shape:
+                    raise RecordError(
+                        f"The mask {file.name} is {marked.shape[1]} x {marked.shape[0]} pixels, its picture "
+                        f"{self.image.name} is {filled.shape[1]} x {filled.shape[0]}."
+                    )
+                filled |= marked
+            return filled
         for x1, y1, x2, y2, _ in self.boxes:
             filled[y1:y2, x1:x2] = True
         return filled
+
+
+def pictures(folder: Path) -> list[Path]:
+    """Picture files right in a folder, sorted by name; hidden ones (as macOS leaves behind) are no pictures."""
+    return sorted(file for file in folder.iterdir() if file.suffix.lower() in PICTURES and file.name[0] != ".")
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Image.Image]:
+    """The opened picture; whatever Pillow or the disk says against it is one sentence."""
+    try:
+        with Image.open(file) as image:
+            yield image
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        raise RecordError(f"{file.name} cannot be read as a picture.") from None
+
+
+def _marked(file: Path) -> np.ndarray:
+    """[H, W] bool: where a mask file says anomalous.
+
+    Masks carry 255, or the number of the defect's type (VisA from 1 on, LOCO from 255 down), so every value but 0
+    counts. Only JPEG, which leaves traces beside the edges, is cut in the middle.
+    """
+    with _opened(file) as image:
+        # any colour of a palette or of RGB marks: a grey value of dark red could round to 0
+        plain = image.mode in ("1", "L", "I", "I;16")
+        values = np.asarray(image) if plain else np.asarray(image.convert("RGB")).max(axis=2)
+        return values > (127 if image.format == "JPEG" else 0)
 
 
 def held_out(dataset: str, category: str, label: int, index: int) -> bool:

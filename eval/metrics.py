@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
 from assistant.regions import cells_of
 
 Row = dict[str, Any]
 Truth = tuple[np.ndarray, np.ndarray | None]
 """Heatmap [h, w] and mask [h, w] bool or None."""
+ECE_BINS = 10
 
 
 def image_auroc(rows: Sequence[Row]) -> float | None:
@@ -27,6 +28,18 @@ def image_ap(rows: Sequence[Row]) -> float | None:
     return float(average_precision_score(labels, [row["score"] for row in rows])) if len(set(labels)) == 2 else None
 
 
+def image_f1_max(rows: Sequence[Row]) -> float | None:
+    """Best F1 of `score` over all thresholds, anomalous being positive; needs both labels.
+
+    The threshold is the best one for these very labels: it says how well scores part the two, not what a user gets.
+    """
+    labels = [row["label"] for row in rows]
+    if len(set(labels)) < 2:
+        return None
+    precisions, recalls, _ = precision_recall_curve(labels, [row["score"] for row in rows])
+    return float(np.max(2 * precisions * recalls / np.maximum(precisions + recalls, 1e-12)))
+
+
 def balanced_accuracy(rows: Sequence[Row]) -> float | None:
     """Mean of the shares of normals called normal and anomalies called anomalous; "unsure" is right for neither."""
     shares = []
@@ -38,20 +51,98 @@ def balanced_accuracy(rows: Sequence[Row]) -> float | None:
     return float(np.mean(shares))
 
 
+def accuracy(rows: Sequence[Row]) -> float | None:
+    """Share of pictures whose verdict is right; "unsure" never is. Needs both labels, as `balanced_accuracy`."""
+    if len({row["label"] for row in rows}) < 2:
+        return None
+    return float(np.mean([row["verdict"] == ("normal", "anomalous")[row["label"]] for row in rows]))
+
+
+def precision(rows: Sequence[Row]) -> float | None:
+    """Share of the pictures called anomalous that are; needs both labels and one such verdict.
+
+    "unsure" is no call: it lowers `recall`, `accuracy` and `f1`, not the precision.
+    """
+    called = [row["label"] for row in rows if row["verdict"] == "anomalous"]
+    return float(np.mean(called)) if called and len({row["label"] for row in rows}) == 2 else None
+
+
+def recall(rows: Sequence[Row]) -> float | None:
+    """Share of the anomalies that are called anomalous; "unsure" misses. Also of a set that has anomalies only."""
+    found = [row["verdict"] == "anomalous" for row in rows if row["label"] == 1]
+    return float(np.mean(found)) if found else None
+
+
+def f1(rows: Sequence[Row]) -> float | None:
+    """2 TP / (2 TP + FP + FN) of the verdict "anomalous"; an anomaly called "unsure" is missed (FN). Needs both labels.
+
+    The harmonic mean of `precision` and `recall` where both are known, 0 when nothing is called anomalous.
+    """
+    if len({row["label"] for row in rows}) < 2:
+        return None
+    called = [row["label"] for row in rows if row["verdict"] == "anomalous"]
+    return 2 * sum(called) / (len(called) + sum(row["label"] for row in rows))
+
+
+def ece(rows: Sequence[Row]) -> float | None:
+    """Expected calibration error of the verdict's stated probability of "anomalous", 0..1.
+
+    ECE = sum_b n_b / n |mean p - mean label| over the pictures of each of ECE_BINS equal bins of p in 0..1
+    (Naeini, Cooper and Hauskrecht 2015, for two classes): bin b holds b/10 <= p < (b + 1)/10, the last one 1 as well.
+    Chance in the bins adds to it, so that it reads too high on few pictures. None when a row states no probability.
+    """
+    stated = [row.get("verdict_probability") for row in rows]
+    if not rows or any(value is None for value in stated):
+        return None
+    gaps = np.array(stated, np.float64) - [row["label"] for row in rows]
+    bins = np.minimum((np.array(stated, np.float64) * ECE_BINS).astype(int), ECE_BINS - 1)
+    return float(np.abs(np.bincount(bins, weights=gaps)).sum() / len(rows))
+
+
 def pixel_auroc(truths: Sequence[Truth]) -> float | None:
     """Area under the ROC curve over all pixels of pictures with a known mask, normals included."""
+    levels = pixel_levels(truths)
+    return None if levels is None else float(roc_auc_score(levels[0], levels[1], sample_weight=levels[2]))
+
+
+def pixel_ap(truths: Sequence[Truth]) -> float | None:
+    """Average precision over the same pixels as `pixel_auroc`; chance is the share of anomalous pixels."""
+    levels = pixel_levels(truths)
+    return None if levels is None else float(average_precision_score(levels[0], levels[1], sample_weight=levels[2]))
+
+
+def pixel_levels(truths: Sequence[Truth]) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """(mask bool, value float32, pixels that have both), [k] each, over all pictures with a known mask.
+
+    Kept maps hold a few thousand distinct values: counting them first gives the same figures as all pixels, sooner.
+    None when no mask has an anomalous pixel or none a normal one.
+    """
     known = [(heatmap, mask) for heatmap, mask in truths if mask is not None]
-    if not any(mask.any() for _, mask in known):
-        return None
-    values = np.concatenate([heatmap.ravel() for heatmap, _ in known]).astype(np.float32)
-    masks = np.concatenate([mask.ravel() for _, mask in known])
-    return float(roc_auc_score(masks, values))
+    parts = []
+    for wanted in (False, True):
+        values = [heatmap[mask == wanted] for heatmap, mask in known]
+        if not sum(value.size for value in values):
+            return None
+        parts.append(np.unique(np.concatenate(values).astype(np.float32), return_counts=True))
+    (normal, n_normal), (anomalous, n_anomalous) = parts
+    masks = np.repeat([False, True], [len(normal), len(anomalous)])
+    return masks, np.concatenate([normal, anomalous]), np.concatenate([n_normal, n_anomalous])
 
 
 def lit_on_normals(rows: Sequence[Row]) -> float | None:
     """Mean share of pixels at or above the pixel threshold on normal pictures, 0..1."""
     lit = [row["lit"] for row in rows if row["label"] == 0]
     return float(np.mean(lit)) if lit else None
+
+
+def normal_top(rows: Sequence[Row]) -> float | None:
+    """Mean heatmap value, 0..1, of the strongest 1 % of pixels of a normal picture, mean over the normal pictures.
+
+    Tells how dark a normal map stays below the pixel threshold, where `lit_on_normals` cannot see. None when a normal
+    row does not have it, as in runs from before it was kept.
+    """
+    top = [row.get("top") for row in rows if row["label"] == 0]
+    return None if not top or None in top else float(np.mean(top))
 
 
 def map_place_accuracy(rows: Sequence[Row], truths: Sequence[Truth]) -> float | None:

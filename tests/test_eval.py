@@ -7,11 +7,13 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import average_precision_score, f1_score, precision_score, recall_score, roc_auc_score
 
 from assistant import command
+from assistant.errors import RecordError
+from assistant.types import Finding, Look, Region
 from data import build
-from eval import metrics, run, score
+from eval import kinds, metrics, run, score, sheet
 from eval.predictions import complete_lines, read_predictions
 from eval.run import Task, predict, records_of
 from eval.score import COLUMNS, score_run
@@ -39,6 +41,82 @@ def test_balanced_accuracy_counts_unsure_as_wrong():
     assert metrics.balanced_accuracy(rows[:2]) is None
 
 
+def test_verdict_figures_by_hand_and_against_scikit_learn():
+    rows = [row(0, verdict="normal"), row(0, verdict="unsure"), row(0), row(1), row(1), row(1, verdict="unsure")]
+    assert metrics.accuracy(rows) == pytest.approx(3 / 6)
+    assert metrics.precision(rows) == pytest.approx(2 / 3)  # "unsure" on a normal picture calls nothing
+    assert metrics.recall(rows) == pytest.approx(2 / 3)
+    assert metrics.f1(rows) == pytest.approx(2 / 3)
+    truth, called = [r["label"] for r in rows], [int(r["verdict"] == "anomalous") for r in rows]
+    assert metrics.precision(rows) == pytest.approx(precision_score(truth, called))
+    assert metrics.recall(rows) == pytest.approx(recall_score(truth, called))
+    assert metrics.f1(rows) == pytest.approx(f1_score(truth, called))
+
+
+def test_verdict_figures_are_none_where_a_group_cannot_give_them():
+    silent = [row(0, verdict="normal"), row(1, verdict="normal")]
+    assert metrics.precision(silent) is None and metrics.recall(silent) == 0 and metrics.f1(silent) == 0
+    bad_only = [row(1), row(1, verdict="normal")]
+    assert metrics.recall(bad_only) == 0.5
+    assert metrics.accuracy(bad_only) is metrics.precision(bad_only) is metrics.f1(bad_only) is None
+    assert metrics.recall([row(0)]) is None
+
+
+def test_image_f1_max_is_the_best_of_all_thresholds():
+    rows = [row(0, 0.1), row(0, 0.6), row(1, 0.5), row(1, 0.8), row(1, 0.9)]
+    assert metrics.image_f1_max(rows) == pytest.approx(6 / 7)  # from 0.5 up: 3 found, 1 false
+    truth, scores = [r["label"] for r in rows], np.array([r["score"] for r in rows])
+    assert metrics.image_f1_max(rows) == pytest.approx(max(f1_score(truth, scores >= at) for at in scores))
+    assert metrics.image_f1_max(rows[:2]) is None
+
+
+def test_ece_by_hand():
+    def stated(label, probability):
+        return row(label) | {"verdict_probability": probability}
+
+    rows = [stated(1, 0.95), stated(1, 1.0), stated(0, 0.91), stated(0, 0.12), stated(1, 0.18)]
+    last, second = abs((0.95 + 1.0 + 0.91) / 3 - 2 / 3), abs(0.15 - 0.5)
+    assert metrics.ece(rows) == pytest.approx(3 / 5 * last + 2 / 5 * second)
+    assert metrics.ece([stated(1, 1.0), stated(0, 0.0)]) == 0
+    assert metrics.ece([*rows, row(1)]) is None and metrics.ece([]) is None
+
+
+def test_normal_top_is_none_for_runs_that_did_not_keep_it():
+    rows = [row(0) | {"top": 0.2}, row(0) | {"top": 0.4}, row(1) | {"top": 0.9}]
+    assert metrics.normal_top(rows) == pytest.approx(0.3)
+    assert metrics.normal_top([*rows, row(0)]) is None and metrics.normal_top(rows[2:]) is None
+    heatmap = np.linspace(0, 1, 200).reshape(10, 20)
+    assert run.top_mean(heatmap) == pytest.approx((1 + 198 / 199) / 2)
+    assert run.top_mean(np.full((2, 2), 0.25)) == 0.25  # at least one pixel
+
+
+def said(defect, words, label=1):
+    return row(label, words=words) | {"defect": defect}
+
+
+def test_kinds_count_on_known_anomalies_whose_answer_says_yes():
+    rows = [
+        said("scratches", "Yes. There is a scratch in the centre."),
+        said("open,short,spur", "Yes. I see a circuit fault at the centre left."),
+        said("open,pinhole", "Yes. There is a hole in the top left."),
+        said("crack", "Yes. It looks like a scratch in the centre."),
+        said("crack", "Yes. There is a defect in the centre."),
+        said("crack", "No. I see no crack."),  # no defect seen: nothing to name
+        said("casting_defect", "Yes. There is a crack in the centre."),  # the set does not say which kind
+        said("good", "Yes. There is a crack in the centre.", label=0),
+        said("crack", ""),
+    ]
+    assert kinds.kind_accuracy(rows) == pytest.approx(2 / 5)
+    table = kinds.confusion(rows)
+    assert table == {
+        "circuit fault": {"circuit fault": 1, "hole": 1},
+        "crack": {"scratch": 1, kinds.NO_KIND: 1},
+        "scratch": {"scratch": 1},
+    }
+    assert list(table) == sorted(table) and list(table["crack"])[-1] == kinds.NO_KIND
+    assert kinds.kind_accuracy(rows[5:]) is None and kinds.confusion(rows[5:]) == {}
+
+
 def test_pixel_auroc_pools_all_pixels_and_skips_unknown_masks():
     rng = np.random.default_rng(0)
     heatmap, mask = rng.random((8, 8)), rng.random((8, 8)) > 0.7
@@ -47,7 +125,13 @@ def test_pixel_auroc_pools_all_pixels_and_skips_unknown_masks():
     values = np.concatenate([heatmap.ravel(), other.ravel()]).astype(np.float32)
     wanted = roc_auc_score(np.concatenate([mask.ravel(), np.zeros(24, bool)]), values)
     assert metrics.pixel_auroc(truths) == pytest.approx(wanted)
-    assert metrics.pixel_auroc(truths[1:]) is None
+    assert metrics.pixel_auroc(truths[1:]) is metrics.pixel_ap(truths[1:]) is None
+    coarse = [(np.round(heatmap, 1), mask), (np.round(other, 1), np.zeros((4, 6), bool))]  # many equal values
+    values = np.concatenate([part.ravel() for part, _ in coarse]).astype(np.float32)
+    masks = np.concatenate([part.ravel() for _, part in coarse])
+    assert metrics.pixel_auroc(coarse) == pytest.approx(roc_auc_score(masks, values))
+    assert metrics.pixel_ap(coarse) == pytest.approx(average_precision_score(masks, values))
+    assert metrics.pixel_ap([(np.ones((2, 2)), np.ones((2, 2), bool))]) is None  # no normal pixel
 
 
 def test_places_are_held_against_the_mask():
@@ -88,6 +172,62 @@ def test_a_torn_last_line_is_cut_off(tmp_path):
     assert read_predictions(tmp_path) == [{"a": 1}, {"a": 2}]
 
 
+def write_run(folder, rows, arrays):
+    """A run's files as `eval.run` leaves them."""
+    (folder / "maps").mkdir(parents=True)
+    (folder / "predictions.jsonl").write_text("".join(json.dumps(values) + "\n" for values in rows))
+    for index, kept in enumerate(arrays):
+        np.savez(folder / "maps" / f"{index:06d}.npz", **kept)
+
+
+class Pretender:
+    """An inspector that finds the dark square of a picture and has something to say about it."""
+
+    def look(self, image):
+        pixels = np.asarray(Image.open(image))
+        heatmap = (pixels.mean(axis=2) < 60).astype(np.float32)
+        region = Region((100, 40, 160, 80), "centre", 0.02, 1.0, 1.0, "darker", "compact")
+        look = Look(
+            pixels.shape[1::-1], float(heatmap.max()), heatmap, (region,) if heatmap.any() else (), pixels, tokens={}
+        )
+        object.__setattr__(look, "kinds", (("hole", np.float32(0.75)), ("crack", np.float32(0.25))))
+        return look
+
+    def ask(self, look, question):
+        yield from ("Yes. There is ", "a hole in the centre.") if look.regions else ("No.",)
+
+    def finding(self, look, words):
+        verdict = "anomalous" if look.regions else "normal"
+        return Finding(verdict, 0.9, 0.1 + 0.8 * look.score, look.score, 0.5, "", look.regions, words)
+
+
+def test_a_run_keeps_what_score_and_sheet_need_and_goes_on(tmp_path, monkeypatch, capsys):
+    for name in ("good/1.png", "hole/2.png", "good/3.png"):
+        pixels = np.full((120, 256, 3), 150, np.uint8)
+        pixels[40:80, 100:160] -= 120 * ("hole" in name)
+        (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / "set" / name)
+    monkeypatch.setattr(run, "load", lambda profile: Pretender())
+    arguments = ["folder", "--data", str(tmp_path / "set"), "--out", str(tmp_path / "run")]
+    file = tmp_path / "run" / "predictions.jsonl"
+    for _ in range(2):
+        with pytest.raises(SystemExit) as stopped:
+            command.run(run.run, arguments)
+        assert stopped.value.code == 0
+        rows = read_predictions(tmp_path / "run")
+        assert [values["image"] for values in rows] == ["1.png", "3.png", "2.png"]
+        file.write_text("".join(file.read_text().splitlines(keepends=True)[:2]))  # as if stopped before the last one
+    assert rows[2]["kinds"] == [["hole", 0.75], ["crack", 0.25]] and rows[2]["size"] == [256, 120]
+    assert rows[2]["regions"][0]["box"] == [100, 40, 160, 80] and (rows[0]["top"], rows[2]["top"]) == (0, 1)
+    with np.load(tmp_path / "run" / "maps" / "000002.npz") as arrays:
+        assert arrays["heatmap"].shape == (90, 192) and arrays["heatmap"].dtype == np.float16
+        assert arrays["thumbnail"].shape == (90, 192, 3) and arrays["thumbnail"].dtype == np.uint8
+        assert "mask" not in arrays
+    with pytest.raises(SystemExit) as stopped:
+        command.run(sheet.main, [str(tmp_path / "run"), str(tmp_path / "sheet.png")])
+    assert stopped.value.code == 0 and (tmp_path / "sheet.png").is_file()
+
+
 def test_a_run_is_scored_from_its_files_alone(tmp_path, inspector):
     from data.photos import photograph
     from data.synth import draw_defect
@@ -97,23 +237,73 @@ def test_a_run_is_scored_from_its_files_alone(tmp_path, inspector):
     for name, pixels in (("good", brick), ("hole", bad.image)):
         (tmp_path / "set" / name).mkdir(parents=True)
         Image.fromarray(pixels).save(tmp_path / "set" / name / "1.png")
-    (tmp_path / "run" / "maps").mkdir(parents=True)
-    with (tmp_path / "run" / "predictions.jsonl").open("w") as lines:
-        for index, record in enumerate(records_of(Task.folder, tmp_path / "set", "")):
-            values, heatmap = predict(inspector, record, ask=False)
-            assert max(heatmap.shape) <= 192 and 0 <= heatmap.min() <= heatmap.max() <= 1
-            np.savez(tmp_path / "run" / "maps" / f"{index:06d}.npz", heatmap=heatmap)
-            lines.write(json.dumps(values) + "\n")
+    rows, arrays = zip(
+        *(predict(inspector, record, ask=False) for record in records_of(Task.folder, tmp_path / "set", "")),
+        strict=True,
+    )
+    for values, kept in zip(rows, arrays, strict=True):
+        heatmap = kept["heatmap"]
+        assert max(heatmap.shape) <= 192 and 0 <= heatmap.min() <= heatmap.max() <= 1
+        assert kept["thumbnail"].shape == (*heatmap.shape, 3) and kept["thumbnail"].dtype == np.uint8
+        assert values["size"] == [256, 256] and heatmap.mean() <= values["top"] <= 1
+        assert [region["place"] for region in values["regions"]] == values["region_places"]
+    write_run(tmp_path / "run", rows, arrays)
     result = score_run(tmp_path / "run")
     (only,) = result["rows"]
     assert (only["n_normal"], only["n_anomalous"]) == (1, 1)
     assert set(COLUMNS) <= set(only) and only["image_auroc"] in (0.0, 0.5, 1.0)
 
 
+def test_scores_of_an_old_run_and_the_printed_kinds(tmp_path, capsys):
+    rows = [
+        said("crack", "Yes. There is a scratch in the centre."),
+        said("crack", "Yes. There is a crack in the centre."),
+        said("good", "No.", label=0) | {"verdict": "normal", "score": 0.1},
+    ]
+    mask = np.zeros((6, 6), bool)
+    mask[2:4, 2:4] = True
+    write_run(
+        tmp_path / "run",
+        rows,
+        [{"heatmap": m.astype(np.float16), "mask": m} for m in (mask, mask, np.zeros_like(mask))],
+    )
+    with pytest.raises(SystemExit) as stopped:
+        command.run(score.main, [str(tmp_path / "run")])
+    shown = capsys.readouterr().out
+    assert stopped.value.code == 0 and "true kind" in shown and "kind accuracy" in " ".join(shown.split())
+    result = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert result["kinds"] == {"crack": {"crack": 1, "scratch": 1}}
+    assert result["mean"]["kind_accuracy"] == 0.5 and result["mean"]["aupro"] == 1 == result["mean"]["pixel_ap"]
+    assert result["mean"]["normal_top"] is None and result["mean"]["ece"] is None
+
+
+def test_only_the_sets_that_are_asked_for(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    row_ = {"image": "a.png", "category": "c", "label": 0, "defect": "good", "fold": "val"}
+    lines = [json.dumps(row_ | {"dataset": name}) for name in ("wood", "steel", "wood")]
+    (tmp_path / "manifest.jsonl").write_text("\n".join(lines) + "\n")
+    assert len(records_of(Task.manifest, tmp_path, "val")) == 3
+    assert [r.dataset for r in records_of(Task.manifest, tmp_path, "val", "wood")] == ["wood", "wood"]
+    assert len(records_of(Task.manifest, tmp_path, "val", " steel, wood,")) == 3
+    with pytest.raises(RecordError, match="'brick'.*steel, wood"):
+        records_of(Task.manifest, tmp_path, "val", "wood,brick")
+
+
+def test_a_run_does_not_go_on_with_other_pictures(tmp_path, capsys):
+    for name in ("good/1.png", "bad/2.png"):
+        (tmp_path / "set" / name).parent.mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / "set" / name)
+    write_run(tmp_path / "run", [{"image": "1.png"}], [])  # folders are read in order: bad/2.png comes first
+    with pytest.raises(SystemExit) as stopped:
+        command.run(run.run, ["folder", "--data", str(tmp_path / "set"), "--out", str(tmp_path / "run")])
+    assert stopped.value.code == 2 and "other pictures" in capsys.readouterr().err
+
+
 def test_commands_end_with_a_sentence_and_code_2(tmp_path, capsys):
     for function, arguments in (
         (run.run, ["manifest", "--data", str(tmp_path), "--out", str(tmp_path / "o")]),
         (score.main, [str(tmp_path)]),
+        (sheet.main, [str(tmp_path), str(tmp_path / "sheet.png")]),
         (calibrate.main, ["look", "--data", str(tmp_path)]),
         (look.train, ["--data", str(tmp_path)]),
         (build.app, ["conversations", str(tmp_path / "c"), "--data", str(tmp_path)]),

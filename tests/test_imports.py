@@ -12,8 +12,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LAYERS = [
     {"errors", "types", "cache", "command"},
-    {"media", "regions", "render", "prompts", "configuration", "calibration", "profiles", "weights"},
-    {"vision", "look_twice", "heatmap"},
+    {"media", "regions", "picture", "render", "prompts", "configuration", "calibration", "profiles", "weights"},
+    {"reference"},
+    {"vision", "look_twice", "heatmap", "kinds"},
     {"modeling", "processing", "packaged"},
     {"loading", "runtime"},
     {"inspector"},
@@ -21,7 +22,7 @@ LAYERS = [
     {"desk"},
 ]
 """Modules of `assistant`, lowest first; a module imports from its own layer or from those below."""
-LEAVES = {"errors", "types", "cache", "command", "media", "regions", "prompts"}
+LEAVES = {"errors", "types", "cache", "command", "media", "regions", "picture", "prompts"}
 """What `data` may import of `assistant`: no torch in there."""
 
 
