@@ -172,7 +172,9 @@ class Parts:
         """The verdict on the look that is shown."""
         return {
             self.verdict: f"### {render.verdict_line(finding)}", self.meter: render.meter_html(finding),
-            self.details: render.evidence_markdown(finding.regions, finding.warnings),
+            self.details: render.evidence_markdown(
+                finding.regions, finding.warnings, finding.kinds if finding.verdict != "normal" else ()
+            ),
         }  # fmt: skip
 
 

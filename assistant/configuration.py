@@ -61,20 +61,25 @@ class LookTwiceHeatmapConfig(PreTrainedConfig):
     """The heatmap head and the tokens read from its map.
 
     Args:
-        size: channels of the head at the coarse stride; the fine stride has half.
+        size: channels of the head at the second level.
+        fine_size: channels of the head at the finest level, where each costs four times as much.
         stride: pixels per cell of the map before it is brought to the picture.
-        top_share: share of the map's cells whose mean is the map's own score.
+        top_shares: shares of the map's cells, highest first, whose means make up the map's own score: a small one
+            for specks, a larger one because a mean over more cells ranks unseen products better.
         cells: rows and columns of the grid of map tokens.
         free_tokens: learned tokens that stand after the map tokens.
+        kinds: names of the kinds of defects the head tells apart.
     """
 
     model_type = "looktwice_heatmap"
     base_config_key = "heatmap_config"
 
     size: int = 96
-    top_share: float = 0.004
+    fine_size: int = 32
+    top_shares: list[float] | tuple[float, ...] = (0.004, 0.03)
     cells: list[int] | tuple[int, ...] = (3, 3)
     free_tokens: int = 3
+    kinds: list[str] | tuple[str, ...] = ("crack", "hole")
 
 
 class LookTwiceConfig(PreTrainedConfig):
@@ -82,7 +87,8 @@ class LookTwiceConfig(PreTrainedConfig):
 
     Args:
         visual_grid: rows and columns to which the tower's final tokens are pooled for the language model.
-        image_token, suspicious_token, map_token: placeholder strings; their ids follow in `placeholder_ids`.
+        image_token, suspicious_token, map_token, comparison_token: placeholder strings; their ids follow in
+            `placeholder_ids`.
         placeholder_ids: id of each placeholder, all at or above the language model's vocabulary, so that its
             embedding table stays as it is.
     """
@@ -103,7 +109,8 @@ class LookTwiceConfig(PreTrainedConfig):
     image_token: str = "<lt_image>"
     suspicious_token: str = "<lt_suspicious>"
     map_token: str = "<lt_map>"
-    placeholder_ids: list[int] | tuple[int, ...] = (49152, 49153, 49154)
+    comparison_token: str = "<lt_comparison>"
+    placeholder_ids: list[int] | tuple[int, ...] = (49152, 49153, 49154, 49155)
     initializer_range: float = 0.02
 
     def __post_init__(self, **kwargs: Any) -> None:
@@ -118,11 +125,16 @@ class LookTwiceConfig(PreTrainedConfig):
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many tokens of each kind one look gives: {"visual", "suspicious", "map"}."""
+        """How many tokens of each kind one look gives: {"visual", "suspicious", "map", "comparison"}.
+
+        Comparison tokens stand in a prompt only when references were given.
+        """
+        queries = self.selector_config.query_grid[0] * self.selector_config.query_grid[1]
         return {
             "visual": self.visual_grid[0] * self.visual_grid[1],
-            "suspicious": 1 + self.selector_config.query_grid[0] * self.selector_config.query_grid[1],
+            "suspicious": 1 + queries,
             "map": self.heatmap_config.cells[0] * self.heatmap_config.cells[1] + self.heatmap_config.free_tokens,
+            "comparison": queries,
         }
 
 

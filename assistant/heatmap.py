@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from assistant.configuration import LookTwiceHeatmapConfig, LookTwiceSelectorConfig, LookTwiceVisionConfig
 from assistant.look_twice import Selection
+from assistant.reference import RESIDUALS, Residuals
 
 
 def _block(inputs: int, outputs: int) -> nn.Sequential:
@@ -19,42 +20,43 @@ def _block(inputs: int, outputs: int) -> nn.Sequential:
 
 
 class HeatmapHead(nn.Module):
-    """Adapted levels and level maps -> logit map at the finest stride, and the map's own image logit."""
+    """Adapted levels, level maps and residuals -> logit map at the finest stride, and the map's own image logit."""
 
     def __init__(
         self, config: LookTwiceHeatmapConfig, selector: LookTwiceSelectorConfig, vision: LookTwiceVisionConfig
     ) -> None:
         super().__init__()
-        size, half = config.size, config.size // 2
+        size, fine = config.size, config.fine_size
         levels = len(vision.channels)
-        self.top_share = config.top_share
-        self.coarse = nn.Sequential(
-            nn.Conv2d((levels - 1) * selector.size + levels, size, 1), _block(size, size), _block(size, size)
-        )
-        self.fine = _block(size + half, half)
-        self.skip = nn.Conv2d(selector.size, half, 1)
-        self.out = nn.Conv2d(half, 1, 1)
+        inputs = (levels - 1) * selector.size + levels + (levels - 1) * len(RESIDUALS) + 1
+        self.top_shares = tuple(config.top_shares)
+        self.coarse = nn.Sequential(nn.Conv2d(inputs, size, 1), _block(size, size), _block(size, size))
+        self.up = nn.Conv2d(size, fine, 1)
+        self.skip = nn.Conv2d(selector.size, fine, 1)
+        self.fine = _block(2 * fine, fine)
+        self.out = nn.Conv2d(fine, 1, 1)
         # a small prior of anomalous pixels keeps the first steps of the focal loss calm (Lin et al. 2017, section 3.3)
         nn.init.constant_(self.out.bias, -4.0)
         self.score_scale = nn.Parameter(torch.tensor(1.0))
         self.score_bias = nn.Parameter(torch.tensor(2.0))
 
-    def forward(self, selection: Selection) -> tuple[Tensor, Tensor, Tensor]:
-        """Selection -> (logits [B, 1, H, W] at the finest level, image logit [B], features [B, C, H, W])."""
+    def forward(self, selection: Selection, residuals: Residuals) -> tuple[Tensor, Tensor, Tensor]:
+        """-> (logits [B, 1, H, W] at the finest level, image logit [B], features [B, C, H, W])."""
         second = selection.adapted[1].shape[-2:]
         finest = selection.adapted[0].shape[-2:]
-        parts = [*selection.adapted[1:], *selection.level_logits]
+        parts = [*selection.adapted[1:], *selection.level_logits, *residuals.maps]
         resized = [
             part
             if part.shape[-2:] == second
             else F.interpolate(part, size=second, mode="bilinear", align_corners=False)
             for part in parts
         ]
-        coarse = self.coarse(torch.cat(resized, dim=1))  # [B, size, H/2, W/2]
+        resized.append(residuals.given.view(-1, 1, 1, 1).expand(-1, 1, *second))
+        coarse = self.up(self.coarse(torch.cat(resized, dim=1)))  # [B, fine, H/2, W/2]
         up = F.interpolate(coarse, size=finest, mode="bilinear", align_corners=False)
-        features = self.fine(torch.cat([up, self.skip(selection.adapted[0])], dim=1))  # [B, size/2, H, W]
+        features = self.fine(torch.cat([up, self.skip(selection.adapted[0])], dim=1))  # [B, fine, H, W]
         logits = self.out(features)  # [B, 1, H, W]
-        top = top_mean(logits, self.top_share)  # [B]
+        top = torch.stack([top_mean(logits, share) for share in self.top_shares]).mean(dim=0)  # [B]
         return logits, F.softplus(self.score_scale) * top + self.score_bias, features
 
 
@@ -90,7 +92,7 @@ class MapTokens(nn.Module):
 
     def __init__(self, config: LookTwiceHeatmapConfig, width: int) -> None:
         super().__init__()
-        features = config.size // 2
+        features = config.fine_size
         self.cells = tuple(config.cells)
         self.mlp = nn.Sequential(nn.Linear(features + 2, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
         self.place = nn.Parameter(torch.zeros(self.cells[0] * self.cells[1], width))

@@ -21,13 +21,16 @@ import torch.nn.functional as F
 from PIL import Image
 
 from assistant.calibration import PIXEL_THRESHOLD
-from assistant.errors import QuestionError
+from assistant.errors import MediaError, QuestionError
+from assistant.kinds import likely_kinds
 from assistant.loading import Loaded, compose
 from assistant.media import media_from_array, media_from_image, read_media
 from assistant.modeling import LookTokens
-from assistant.processing import resize
+from assistant.picture import picture_facts
+from assistant.processing import fit_size, normalise, resize
 from assistant.profiles import read_profile
 from assistant.prompts import DEFAULT_QUESTION, MAX_QUESTION, conversation, says_yes, words_match_map
+from assistant.reference import References
 from assistant.regions import find_regions
 from assistant.runtime import TextRuntime, TransformersRuntime
 from assistant.types import MAX_MAP_SIDE, Finding, Look, Media, Timings
@@ -64,22 +67,43 @@ class Inspector:
         loaded = compose(read_profile(profile))
         return cls(profile, loaded, load_s=time.perf_counter() - start)
 
-    def look(self, source: Source) -> Look:
+    def remember(self, sources: Sequence[Source]) -> References:
+        """Keeps the features of normal pictures of one product, to hold any number of pictures against them.
+
+        Args:
+            sources: at least one picture, each as `look` takes it; they are seen at the size of the first.
+
+        Raises:
+            MediaError: there is none, or one cannot be used.
+        """
+        frames = [as_media(source).frames[0] for source in sources]
+        if not frames:
+            raise MediaError("No reference was given.")
+        size = fit_size(*frames[0].size, self.processor.config.vision_config)
+        pixels = [normalise(resize(frame.pixels, size), self.processor.config.vision_config) for frame in frames]
+        with torch.inference_mode():
+            return self.model.look_model.remember(torch.stack(pixels), len(frames))
+
+    def look(self, source: Source, references: References | Sequence[Source] = ()) -> Look:
         """Looks at a picture; no word can change what comes out.
 
         Args:
             source: a Media, an [H, W, 3] uint8 array, a PIL image, the bytes of a file, or a `pathlib.Path` that the
                 caller vouches for. Plain strings are refused.
+            references: normal pictures of the same product, or what `remember` kept of them.
 
         Raises:
-            MediaError: the picture cannot be used.
+            MediaError: the picture or a reference cannot be used.
         """
         start = time.perf_counter()
         media = as_media(source)
         frame = media.frames[0]
+        memory = references if isinstance(references, References) else None
+        if memory is None and len(references):
+            memory = self.remember(references)
         pixels = self.processor.pixels(frame.pixels)  # [1, 3, h, w]
         with torch.inference_mode():
-            output = self.model.look(pixels)
+            output = self.model.look(pixels, memory)
         size = frame.size
         shrink = min(1.0, MAX_MAP_SIDE / max(size))
         kept = (max(1, round(size[0] * shrink)), max(1, round(size[1] * shrink)))
@@ -88,14 +112,19 @@ class Inspector:
         thumbnail = np.ascontiguousarray(resize(frame.pixels, kept))
         for array in (heatmap, thumbnail):
             array.flags.writeable = False
-        tokens = {name: value[0].numpy() for name, value in vars(output.tokens).items()}
+        tokens = {name: value[0].numpy() for name, value in vars(output.tokens).items() if value is not None}
+        score = self.calibration.score(float(output.score_logit[0]))
+        regions = find_regions(heatmap, thumbnail, PIXEL_THRESHOLD, size)
         return Look(
             size=size,
-            score=self.calibration.score(float(output.score_logit[0])),
+            score=score,
             heatmap=heatmap,
-            regions=find_regions(heatmap, thumbnail, PIXEL_THRESHOLD, size),
+            regions=regions,
             thumbnail=thumbnail,
             tokens=tokens,
+            kinds=likely_kinds(score, regions, output.kind_logits[0], self.processor.config.heatmap_config.kinds),
+            picture=picture_facts(thumbnail).words(),
+            references=memory.count if memory else 0,
             time=frame.time,
             name=media.name,
             warnings=media.notes,
@@ -138,7 +167,9 @@ class Inspector:
         self, look: Look | None, question: str, history: Sequence[tuple[str, str]]
     ) -> tuple[torch.Tensor, LookTokens | None]:
         """What the runtime is given for a question: ids [1, T] and the look's tokens, None without a look."""
-        head = self.processor.look_text(look.score, look.regions) if look is not None else None
+        head = None
+        if look is not None:
+            head = self.processor.look_text(look.score, look.regions, look.kinds, look.picture, look.references)
         messages = conversation(question, history, head, self.processor.specials)
         tokens = None
         if look is not None:
@@ -189,6 +220,7 @@ class Inspector:
             threshold=self.calibration.threshold,
             threshold_source=self.calibration.source,
             regions=look.regions,
+            kinds=look.kinds,
             explanation=explanation,
             warnings=tuple(warnings),
             timings=timings or Timings(load_s=self.load_s, look_s=look.look_s),

@@ -15,7 +15,7 @@ from assistant.calibration import Calibration
 from assistant.configuration import LookTwiceConfig
 from assistant.errors import WeightsError
 from assistant.modeling import LookTwiceForConditionalGeneration
-from assistant.packaged import fill_tower, language_model
+from assistant.packaged import dtype_of, fill_tower, language_model
 from assistant.processing import LookTwiceProcessor
 from assistant.profiles import Profile
 from assistant.weights import (
@@ -70,10 +70,10 @@ def compose(profile: Profile, *, stage: str = "all") -> Loaded:
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
     config = read_config(profile.weights)
-    text, tokenizer = language_model(profile.language_package, getattr(torch, profile.dtype))
+    text, tokenizer = language_model(profile.language_package, dtype_of(profile.dtype))
     model = LookTwiceForConditionalGeneration(config, language_model=text)
     fill_tower(model.look_model.tower.backbone, config.vision_config.backbone, profile.tower_package)
-    model.look_model.tower.backbone.to(memory_format=torch.channels_last)
+    model.look_model.tower.fold()
     load_parts(model.look_model, LOOK_PARTS, profile.weights / LOOK_FILE)
     if stage == "all":
         load_parts(model, LANGUAGE_PARTS, profile.weights / LANGUAGE_FILE)

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from assistant.configuration import LookTwiceSelectorConfig, LookTwiceVisionConfig
+from assistant.reference import RESIDUALS, Residuals
 from assistant.vision import VisionFeatures
 
 
@@ -25,6 +26,7 @@ class Selection:
         significance: [B, 1, H, W] 0..1 at the finest level: mean over levels of the anomalous channel.
         adapted: one [B, d, H_l, W_l] a level: patches in the selector's space, not normalised.
         suspicious: [B, 1 + n, D] the global suspicious token, then the n tokens of the query grid.
+        comparison: [B, n, D] where each query cell differs from the references; 0 without references.
         score_logit: [B] the selector's own image logit.
     """
 
@@ -32,6 +34,7 @@ class Selection:
     significance: Tensor
     adapted: tuple[Tensor, ...]
     suspicious: Tensor
+    comparison: Tensor
     score_logit: Tensor
 
 
@@ -53,14 +56,19 @@ class LookTwiceSelector(nn.Module):
             nn.Sequential(nn.GroupNorm(1, channels), nn.Conv2d(channels, size, 1)) for channels in vision.channels
         )
         self.prompts = nn.ModuleList(nn.Linear(2 * size, size) for _ in vision.channels)
+        # every level but the finest has a residual; at zero a new model is the paper's selector
+        self.residual = nn.ModuleList(nn.Conv2d(len(RESIDUALS), 1, 1) for _ in vision.channels[1:])
+        for layer in self.residual:
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
         self.query = nn.Linear(width, size)
         self.key = nn.Linear(width, size)
         self.score = nn.Sequential(
             nn.LayerNorm(width), nn.Linear(width, size), nn.GELU(), nn.Dropout(config.dropout), nn.Linear(size, 1)
         )
 
-    def forward(self, features: VisionFeatures) -> Selection:
-        """VisionFeatures of B pictures -> Selection."""
+    def forward(self, features: VisionFeatures, residuals: Residuals) -> Selection:
+        """VisionFeatures and Residuals of B pictures -> Selection."""
         tokens = features.tokens  # [B, N, D]
         mix = self.pool(tokens).softmax(dim=1)  # [B, N, 1]
         descriptor = self.descriptor((mix * tokens).sum(dim=1))  # [B, d]
@@ -76,12 +84,15 @@ class LookTwiceSelector(nn.Module):
             difference = torch.einsum("bdhw,bd->bhw", directions, anomalous - normal)
             adapted.append(patches)
             logits.append(difference.unsqueeze(1) / self.temperature)  # [B, 1, H_l, W_l]
+        for number, layer in enumerate(self.residual):
+            logits[number + 1] = logits[number + 1] + layer(residuals.maps[number])
 
         finest = logits[0].shape[-2:]
         # softmax over {normal, anomalous} of two cosines is the sigmoid of their difference
         maps = [F.interpolate(torch.sigmoid(x), size=finest, mode="bilinear", align_corners=False) for x in logits]
         significance = torch.stack(maps).mean(dim=0)  # [B, 1, H, W]
         suspicious, pooled = self._suspicious(tokens, features.grid, significance)
+        comparison = self._pooled(residuals.difference, significance)[0]
         weight = pooled / pooled.sum(dim=1, keepdim=True).clamp_min(1e-6)  # [B, n]
         global_token = (weight.unsqueeze(-1) * suspicious).sum(dim=1, keepdim=True)  # [B, 1, D]
         return Selection(
@@ -89,15 +100,20 @@ class LookTwiceSelector(nn.Module):
             significance=significance,
             adapted=tuple(adapted),
             suspicious=torch.cat([global_token, suspicious], dim=1),
+            comparison=comparison,
             score_logit=self.score(global_token.squeeze(1)).squeeze(-1),
         )
 
     def _suspicious(self, tokens: Tensor, grid: tuple[int, int], significance: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens [B, N, D] and significance [B, 1, H, W] -> suspicious tokens [B, n, D], pooled significance [B, n]."""
-        weight = F.adaptive_avg_pool2d(significance, grid)  # [B, 1, h, w]
         square = tokens.transpose(1, 2).unflatten(2, grid)  # [B, D, h, w]
+        queries, pooled = self._pooled(square, significance)
+        attention = self.query(queries) @ self.key(tokens).transpose(1, 2) * self.key.out_features**-0.5  # [B, n, N]
+        return attention.softmax(dim=-1) @ tokens, pooled
+
+    def _pooled(self, square: Tensor, significance: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, D, h, w] pooled to the query grid, weighted by significance -> [B, n, D], pooled significance [B, n]."""
+        weight = F.adaptive_avg_pool2d(significance, square.shape[-2:])  # [B, 1, h, w]
         pooled = F.adaptive_avg_pool2d(weight, self.query_grid)  # [B, 1, rows, columns]
         weighted = F.adaptive_avg_pool2d(weight * square, self.query_grid) / pooled.clamp_min(1e-6)
-        queries = weighted.flatten(2).transpose(1, 2)  # [B, n, D]
-        attention = self.query(queries) @ self.key(tokens).transpose(1, 2) * self.key.out_features**-0.5  # [B, n, N]
-        return attention.softmax(dim=-1) @ tokens, pooled.flatten(1)
+        return weighted.flatten(2).transpose(1, 2), pooled.flatten(1)

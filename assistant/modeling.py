@@ -12,8 +12,13 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from assistant.configuration import LookTwiceConfig
 from assistant.heatmap import HeatmapHead, MapTokens, map_summary
+from assistant.kinds import KindHead
 from assistant.look_twice import LookTwiceSelector, Selection
-from assistant.vision import TimmTower
+from assistant.reference import References, Residuals, own_summary, residuals
+from assistant.vision import TimmTower, VisionFeatures
+
+TOKEN_KINDS = ("visual", "suspicious", "map", "comparison")
+"""Fields of LookTokens in the order of the configuration's `placeholder_ids`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,12 +28,14 @@ class LookTokens:
     Attributes:
         visual: [B, n_visual, D] the tower's tokens pooled to `visual_grid`.
         suspicious: [B, n_suspicious, D] global and suspicious tokens of the selector.
-        map: [B, cells, C + 2] summary of the heatmap, see `MapTokens.summary`.
+        map: [B, cells, C + 2] summary of the heatmap, see `heatmap.map_summary`.
+        comparison: [B, n, D] how the suspicious places differ from the references, or None without references.
     """
 
     visual: Tensor
     suspicious: Tensor
     map: Tensor
+    comparison: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,15 +44,17 @@ class LookOutput:
 
     Attributes:
         heatmap_logits: [B, 1, H, W] at the finest stride of the tower.
-        score_logit: [B] fused image logit; `map_logit` and `selector_logit` [B] are its two sources.
+        score_logit: [B] fused image logit; `map_logit` and `selector_logit` [B] are its two learned sources.
+        kind_logits: [B, kinds] which kind of defect, if there is one.
         selection: the selector's own output.
-        tokens: what the language model gets.
+        tokens: what the language model gets; comparison tokens for all B pictures when any of them has references.
     """
 
     heatmap_logits: Tensor
     score_logit: Tensor
     map_logit: Tensor
     selector_logit: Tensor
+    kind_logits: Tensor
     selection: Selection
     tokens: LookTokens
 
@@ -62,29 +71,48 @@ class LookModel(PreTrainedModel):
         self.tower = TimmTower(config.vision_config)
         self.selector = LookTwiceSelector(config.selector_config, config.vision_config)
         self.heatmap = HeatmapHead(config.heatmap_config, config.selector_config, config.vision_config)
-        self.fusion = nn.Linear(2, 1)
+        self.kinds = KindHead(config.heatmap_config, config.selector_config, config.vision_config)
+        levels = len(config.vision_config.channels) - 1
+        self.fusion = nn.Linear(2 + levels, 1)
         with torch.no_grad():
             # the map ranks unseen products better than the selector's own head does, so it leads from the start
-            self.fusion.weight.copy_(torch.tensor([[0.3, 0.7]]))
+            self.fusion.weight.copy_(torch.tensor([[0.3, 0.7, *[0.0] * levels]]))
             self.fusion.bias.zero_()
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
         """Modules initialise themselves when they are made."""
 
-    def forward(self, pixel_values: Tensor) -> LookOutput:
-        """[B, 3, H, W] normalised pixels, sides multiples of the coarsest stride -> LookOutput."""
+    def forward(self, pixel_values: Tensor, references: References | None = None) -> LookOutput:
+        """[B, 3, H, W] normalised pixels, sides multiples of the coarsest stride -> LookOutput.
+
+        Args:
+            pixel_values: the pictures.
+            references: of the one product that all B pictures show; see `remember`.
+        """
         features = self.tower(pixel_values)
-        selection = self.selector(features)
-        logits, map_logit, head = self.heatmap(selection)
-        score = self.fusion(torch.stack([selection.score_logit, map_logit], dim=1)).squeeze(1)
+        memory = [references] * pixel_values.shape[0]
+        return self.judge(features, residuals(features.levels[1:], memory))
+
+    def remember(self, pixel_values: Tensor, count: int) -> References:
+        """Features of K normal pictures, [K, 3, H, W]; `count` of them are pictures of their own."""
+        return References(self.tower(pixel_values).levels[1:], count)
+
+    def judge(self, features: VisionFeatures, differences: Residuals) -> LookOutput:
+        """What is trained of a look: the tower's features and the residuals -> LookOutput."""
+        selection = self.selector(features, differences)
+        logits, map_logit, head = self.heatmap(selection, differences)
+        own = own_summary(differences)  # what no training can overfit: it ranks some unseen products best of all
+        score = self.fusion(torch.stack([selection.score_logit, map_logit, *own], dim=1)).squeeze(1)
         visual = F.adaptive_avg_pool2d(features.levels[-1], tuple(self.config.visual_grid))  # [B, D, r, c]
         tokens = LookTokens(
             visual=visual.flatten(2).transpose(1, 2),
             suspicious=selection.suspicious,
             map=map_summary(logits, head, tuple(self.config.heatmap_config.cells)),
+            comparison=selection.comparison if bool(differences.given.any()) else None,
         )
-        return LookOutput(logits, score, map_logit, selection.score_logit, selection, tokens)
+        kinds = self.kinds(selection, logits)
+        return LookOutput(logits, score, map_logit, selection.score_logit, kinds, selection, tokens)
 
 
 class Projector(nn.Module):
@@ -135,16 +163,17 @@ class LookTwiceForConditionalGeneration(PreTrainedModel):
         """The language model's table of word embeddings."""
         return self.language_model.get_input_embeddings()
 
-    def look(self, pixel_values: Tensor) -> LookOutput:
-        """[B, 3, H, W] normalised pixels -> LookOutput."""
-        return self.look_model(pixel_values)
+    def look(self, pixel_values: Tensor, references: References | None = None) -> LookOutput:
+        """See `LookModel.forward`."""
+        return self.look_model(pixel_values, references)
 
     def embed(self, input_ids: Tensor, tokens: LookTokens | None) -> Tensor:
         """Word embeddings with the look's tokens in the place of the placeholders.
 
         Args:
             input_ids: [B, T]; placeholders have the ids of `config.placeholder_ids`.
-            tokens: the look's tokens, or None for a conversation without a picture.
+            tokens: the look's tokens, or None for a conversation without a picture. Comparison tokens go to the rows
+                that have placeholders for them: a batch may hold looks with and without references.
 
         Returns:
             [B, T, hidden] in the language model's dtype.
@@ -155,24 +184,20 @@ class LookTwiceForConditionalGeneration(PreTrainedModel):
         table = self.get_input_embeddings()
         vocabulary = table.weight.shape[0]
         embeddings = table(input_ids.masked_fill(input_ids >= vocabulary, 0))  # [B, T, hidden]
-        kinds = dict(zip(("visual", "suspicious", "map"), self.config.placeholder_ids, strict=True))
-        if tokens is None:
-            projected: dict[str, Tensor] = {}
-        else:
-            projected = {
-                "visual": self.projector(tokens.visual),
-                "suspicious": self.projector(tokens.suspicious),
-                "map": self.map_tokens(tokens.map),
-            }
-        for kind, placeholder in kinds.items():
+        for kind, placeholder in zip(TOKEN_KINDS, self.config.placeholder_ids, strict=True):
             where = input_ids == placeholder  # [B, T]
-            given = projected[kind].shape[0] * projected[kind].shape[1] if kind in projected else 0
-            found = int(where.sum())
+            values = None if tokens is None else getattr(tokens, kind)
+            if kind == "comparison" and values is not None:
+                values = values[where.any(dim=1)]  # rows of looks with references
+            found, given = int(where.sum()), 0
+            if values is not None:
+                values = self.map_tokens(values) if kind == "map" else self.projector(values)
+                given = values.shape[0] * values.shape[1]
             if found != given:
                 raise ValueError(f"The text holds {found} {kind} placeholders and the look gives {given} tokens.")
             if given:
-                values = (projected[kind] * self.embedding_scale).to(embeddings.dtype)
-                embeddings = embeddings.masked_scatter(where.unsqueeze(-1), values)
+                scaled = (values * self.embedding_scale).to(embeddings.dtype)
+                embeddings = embeddings.masked_scatter(where.unsqueeze(-1), scaled)
         return embeddings
 
     def forward(
@@ -183,6 +208,7 @@ class LookTwiceForConditionalGeneration(PreTrainedModel):
         visual: Tensor | None = None,
         suspicious: Tensor | None = None,
         map: Tensor | None = None,  # the name of the LookTokens field
+        comparison: Tensor | None = None,
         labels: Tensor | None = None,
         **kwargs: object,
     ) -> CausalLMOutputWithPast:
@@ -190,7 +216,7 @@ class LookTwiceForConditionalGeneration(PreTrainedModel):
 
         Args:
             input_ids, attention_mask: [B, T].
-            pixel_values: [B, 3, H, W]; left out when `visual`, `suspicious` and `map` (see LookTokens) are given.
+            pixel_values: [B, 3, H, W]; left out when the fields of LookTokens are given.
             labels: [B, T], -100 where no loss is taken.
 
         Returns:
@@ -199,7 +225,7 @@ class LookTwiceForConditionalGeneration(PreTrainedModel):
         if pixel_values is not None:
             tokens: LookTokens | None = self.look(pixel_values).tokens
         else:
-            tokens = None if visual is None else LookTokens(visual, suspicious, map)
+            tokens = None if visual is None else LookTokens(visual, suspicious, map, comparison)
         return self.language_model(
             inputs_embeds=self.embed(input_ids, tokens), attention_mask=attention_mask, labels=labels, **kwargs
         )

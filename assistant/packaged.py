@@ -61,6 +61,21 @@ def fill_tower(backbone: nn.Module, name: str, package: str) -> None:
                 tensor.copy_(state[key])
 
 
+def native_bfloat16() -> bool:
+    """Whether this machine multiplies bfloat16 in hardware; where it only imitates it, float32 is much faster."""
+    if torch.cuda.is_available():
+        return True
+    known = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return bool(known.get("avx512_bf16") or known.get("bf16"))
+
+
+def dtype_of(name: str) -> torch.dtype:
+    """The torch dtype of a profile: its name, or "auto" for the one this machine is fast with."""
+    if name == "auto":
+        return torch.bfloat16 if native_bfloat16() else torch.float32
+    return getattr(torch, name)
+
+
 def language_model(package: str, dtype: torch.dtype) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The packaged GGUF language model and its tokenizer.
 

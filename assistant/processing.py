@@ -68,6 +68,7 @@ class LookTwiceProcessor:
             "visual": config.image_token,
             "suspicious": config.suspicious_token,
             "map": config.map_token,
+            "comparison": config.comparison_token,
         }
         tokenizer.add_tokens([AddedToken(text, special=True) for text in self.placeholders.values()])
         ids = tokenizer.convert_tokens_to_ids(list(self.placeholders.values()))
@@ -81,9 +82,18 @@ class LookTwiceProcessor:
         size = fit_size(picture.shape[1], picture.shape[0], config)
         return normalise(resize(picture, size), config).unsqueeze(0)
 
-    def look_text(self, score: float, regions: Sequence[Region]) -> str:
+    def look_text(
+        self,
+        score: float,
+        regions: Sequence[Region],
+        kinds: Sequence[tuple[str, float]] = (),
+        picture: str = "",
+        references: int = 0,
+    ) -> str:
         """The head of the first question, see `prompts.look_text`, with this model's counts of placeholders."""
-        return look_text(score, regions, self.config.counts, self.placeholders)
+        return look_text(
+            score, regions, self.config.counts, self.placeholders, kinds=kinds, picture=picture, references=references
+        )
 
     def ids(self, messages: list[dict[str, str]], *, answer_follows: bool = True) -> Tensor:
         """Messages through the tokenizer's own chat template -> [1, T] int64.

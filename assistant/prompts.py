@@ -50,20 +50,44 @@ def region_facts(regions: Sequence[Region]) -> str:
     return f"On the map: {spoken}{f'; and {more} more' if more > 0 else ''}."
 
 
-def look_text(score: float, regions: Sequence[Region], counts: dict[str, int], placeholders: dict[str, str]) -> str:
+def kind_facts(kinds: Sequence[tuple[str, float]]) -> str:
+    """The likeliest kinds of defect in one line: "Kind: crack 78 %, scratch 12 %."; "" when there are none."""
+    spoken = [f"{name} {percent(share)}" for place, (name, share) in enumerate(kinds[:2]) if place == 0 or share >= 0.1]
+    return f"Kind: {', '.join(spoken)}." if spoken else ""
+
+
+def look_text(
+    score: float,
+    regions: Sequence[Region],
+    counts: dict[str, int],
+    placeholders: dict[str, str],
+    *,
+    kinds: Sequence[tuple[str, float]] = (),
+    picture: str = "",
+    references: int = 0,
+) -> str:
     """The look as it stands at the head of the first question: placeholders, score band, facts.
 
     Args:
         score: 0..1.
         regions: of the look.
-        counts: tokens of each kind, {"visual", "suspicious", "map"}.
+        counts: tokens of each kind, {"visual", "suspicious", "map", "comparison"}.
         placeholders: placeholder string of each kind.
+        kinds: (name, probability 0..1) of the likeliest kinds of defect, likeliest first.
+        picture: what the whole picture is like, in words; "" leaves the line out.
+        references: how many normal references the picture was held against; comparison tokens stand only then.
     """
     tokens = {kind: placeholders[kind] * counts[kind] for kind in counts}
-    return (
-        f"{tokens['visual']}\nFirst look: {band(score)}. {tokens['suspicious']}\n"
-        f"{tokens['map']} {region_facts(regions)}\n"
-    )
+    lines = [
+        tokens["visual"],
+        f"Picture: {picture}." if picture else "",
+        f"First look: {band(score)}. {tokens['suspicious']}",
+        f"{tokens['map']} {region_facts(regions)} {kind_facts(kinds)}".strip(),
+    ]
+    if references:
+        noun = "reference" if references == 1 else "references"
+        lines.append(f"Compared with {references} normal {noun}. {tokens['comparison']}")
+    return "".join(f"{line}\n" for line in lines if line)
 
 
 def neutralise(text: str, specials: Iterable[str]) -> str:

@@ -106,12 +106,23 @@ def summary_lines(finding: Finding) -> list[str]:
         )
     if not finding.regions:
         lines.append("Nothing stands out on the map.")
+    if finding.verdict != "normal" and finding.kinds:
+        lines.append(kinds_line(finding.kinds))
     return lines + [f"Note: {plain(warning)}" for warning in finding.warnings]
 
 
-def evidence_markdown(regions: Sequence[Region], warnings: Sequence[str]) -> str:
-    """The table of regions and below it the warnings, as Markdown with all foreign text escaped."""
-    return f"{regions_markdown(regions)}\n\n{warnings_markdown(warnings)}".strip()
+def kinds_line(kinds: Sequence[tuple[str, float]]) -> str:
+    """The kinds of defect it could be: "Could be: crack 78 %, scratch 12 %"; unlikely ones are left out."""
+    likely = [f"{name} {percent(share)}" for place, (name, share) in enumerate(kinds) if place == 0 or share >= 0.1]
+    return f"Could be: {', '.join(likely)}"
+
+
+def evidence_markdown(
+    regions: Sequence[Region], warnings: Sequence[str], kinds: Sequence[tuple[str, float]] = ()
+) -> str:
+    """The table of regions, the likely kinds and the warnings, as Markdown with all foreign text escaped."""
+    parts = (regions_markdown(regions), escape(kinds_line(kinds)) if kinds else "", warnings_markdown(warnings))
+    return "\n\n".join(part for part in parts if part)
 
 
 def regions_markdown(regions: Sequence[Region]) -> str:

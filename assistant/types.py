@@ -90,7 +90,12 @@ class Look:
             coordinates of the picture as given, at its own size unless its longer side is over `MAX_MAP_SIDE`.
         regions: suspicious regions, highest peak first.
         thumbnail: [H, W, 3] uint8, the picture at the heatmap's size, for rendering.
-        tokens: {"visual" | "suspicious" | "map": [n, D] float32} for the language model, see `modeling.LookTokens`.
+        tokens: {"visual" | "suspicious" | "map" | "comparison": [n, D] float32} for the language model, see
+            `modeling.LookTokens`; comparison only with references.
+        kinds: (name, probability 0..1) of the kinds of defect it could be, likeliest first; () when nothing is
+            suspicious.
+        picture: what the whole picture is like, in words.
+        references: how many normal references it was held against.
         name: display name of the picture.
         warnings: what was noticed while reading and looking, one sentence each.
         look_s: seconds the look took.
@@ -103,6 +108,9 @@ class Look:
     regions: tuple[Region, ...]
     thumbnail: np.ndarray
     tokens: dict[str, np.ndarray]
+    kinds: tuple[tuple[str, float], ...] = ()
+    picture: str = ""
+    references: int = 0
     time: float = 0.0
     name: str = "picture"
     warnings: tuple[str, ...] = ()
@@ -129,6 +137,7 @@ class Finding:
         verdict_probability: probability of the language model's "Yes" against "No" as first word, 0..1.
         score: the selector's calibrated score, 0..1, and `threshold`, the score from which it calls a picture
             anomalous; `threshold_source` says where the threshold comes from.
+        kinds: (name, probability 0..1) of the kinds of defect it could be, likeliest first.
         explanation: the words.
         warnings: disagreements and doubts, one sentence each.
     """
@@ -141,6 +150,7 @@ class Finding:
     threshold_source: str
     regions: tuple[Region, ...]
     explanation: str
+    kinds: tuple[tuple[str, float], ...] = ()
     warnings: tuple[str, ...] = ()
     timings: Timings = field(default_factory=Timings)
     profile: str = "embedded"
@@ -170,6 +180,7 @@ class Finding:
                 }
                 for region in self.regions
             ],
+            "kinds": [{"name": name, "probability": rounded(share)} for name, share in self.kinds],
             "explanation": self.explanation,
             "warnings": list(self.warnings),
             "timings": {name: rounded(value) for name, value in vars(self.timings).items()},

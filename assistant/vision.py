@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import timm
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from assistant.configuration import LookTwiceVisionConfig
 from assistant.errors import WeightsError
@@ -44,6 +45,16 @@ class TimmTower(nn.Module):
         if found != wanted:
             raise WeightsError(f"The tower {config.backbone} has channels and strides {found}, not {wanted}.")
         self.backbone.requires_grad_(False)
+        self.eval()
+
+    def fold(self) -> TimmTower:
+        """Multiplies the frozen batch statistics into the convolutions: the same output in half the time.
+
+        Call it once, after the backbone has been filled; its tensors then have other names.
+        """
+        _fold(self.backbone)
+        self.backbone.requires_grad_(False).to(memory_format=torch.channels_last)
+        return self
 
     def train(self, mode: bool = True) -> TimmTower:
         """Stays in evaluation mode: the tower is frozen."""
@@ -57,3 +68,18 @@ class TimmTower(nn.Module):
             levels = tuple(level.float().contiguous() for level in self.backbone(inputs))  # [B, C_l, H_l, W_l]
         last = levels[-1]
         return VisionFeatures(levels, last.flatten(2).transpose(1, 2), (last.shape[2], last.shape[3]))
+
+
+def _fold(module: nn.Module) -> None:
+    """Every batch norm that follows a convolution goes into it; its activation, which timm keeps in it, stays."""
+    convolution: tuple[str, nn.Conv2d] | None = None
+    for name, child in list(module.named_children()):
+        if isinstance(child, nn.Conv2d):
+            convolution = (name, child)
+        elif isinstance(child, nn.BatchNorm2d) and convolution is not None:
+            setattr(module, convolution[0], fuse_conv_bn_eval(convolution[1], child))
+            setattr(module, name, getattr(child, "act", nn.Identity()))
+            convolution = None
+        else:
+            _fold(child)
+            convolution = None

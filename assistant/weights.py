@@ -16,7 +16,7 @@ LANGUAGE_FILE = "language.safetensors"
 ADAPTER_FOLDER = "adapter"
 CALIBRATION_FILE = "calibration.json"
 
-LOOK_PARTS = ("selector.", "heatmap.", "fusion.")
+LOOK_PARTS = ("selector.", "heatmap.", "kinds.", "fusion.")
 """Trained parts of LookModel; the tower comes from its package."""
 LANGUAGE_PARTS = ("projector.", "map_tokens.", "embedding_scale")
 """Trained parts around the language model; its LoRA has a folder of its own."""

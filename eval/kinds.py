@@ -34,6 +34,18 @@ def kind_accuracy(rows: Sequence[dict[str, Any]]) -> float | None:
     return sum(truth == named for truth, named in pairs) / len(pairs) if pairs else None
 
 
+def likeliest_kind_accuracy(rows: Sequence[dict[str, Any]]) -> float | None:
+    """Share of anomalous pictures of a known kind whose look holds that kind for the likeliest; needs no words.
+
+    A look that names no kind is wrong. None when no row counts, or when the run is from before looks named kinds.
+    """
+    known = [row for row in rows if row["label"] == 1 and canonical(row.get("defect") or "") and "kinds" in row]
+    if not known:
+        return None
+    right = [bool(row["kinds"]) and row["kinds"][0][0] == canonical(row["defect"]) for row in known]
+    return sum(right) / len(right)
+
+
 def confusion(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, int]]:
     """{true kind: {named kind: answers}}, only what occurs; names in order, NO_KIND last."""
     counts = Counter(named_kinds(rows))

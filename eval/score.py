@@ -21,7 +21,7 @@ from eval.predictions import read_predictions
 
 LOOK = (
     "image_auroc", "image_ap", "image_f1_max", "pixel_auroc", "pixel_ap", "aupro", "lit_on_normals", "normal_top",
-    "map_place_accuracy",
+    "map_place_accuracy", "likeliest_kind_accuracy",
 )  # fmt: skip
 """Figures of score and heatmap; no word enters."""
 WORDS = (
@@ -41,8 +41,8 @@ def figures(rows: list[dict[str, Any]], truths: list[metrics.Truth]) -> dict[str
     for name in COLUMNS:
         if name == "aupro":
             values[name] = aupro(truths)
-        elif name == "kind_accuracy":
-            values[name] = kinds.kind_accuracy(rows)
+        elif name in ("kind_accuracy", "likeliest_kind_accuracy"):
+            values[name] = getattr(kinds, name)(rows)
         elif name in ("pixel_auroc", "pixel_ap"):
             values[name] = getattr(metrics, name)(truths)
         elif name in ("map_place_accuracy", "word_place_accuracy"):

@@ -27,8 +27,8 @@ from assistant.loading import compose
 from assistant.profiles import read_profile
 from assistant.prompts import DEFAULT_QUESTION
 from assistant.weights import CALIBRATION_FILE
-from data.readers import read_manifest
 from data.schema import Record
+from finetune.records import training_records
 
 LIT_NORMAL = 0.004
 """Mean share of a normal picture that may be lit, 0..1: normals stay dark."""
@@ -47,10 +47,10 @@ def main(
     profile: str = "embedded",
 ) -> None:
     """Calibrates and rewrites calibration.json."""
-    records = [record for record in read_manifest(data) if record.split == "calibrate"]
+    chosen = read_profile(profile)
+    records = [record for record in training_records(data, chosen) if record.split == "calibrate"]
     if not two_sided(records):
         raise RecordError(f"No set in {data} has normal and anomalous pictures held out for calibration.")
-    chosen = read_profile(profile)
     file = chosen.weights / CALIBRATION_FILE
     if part is Part.look:
         inspector = Inspector(profile, compose(chosen, stage="look"))

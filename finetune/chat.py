@@ -1,6 +1,6 @@
 """Stage 2: teaches the language model to speak of a look. Tower, selector and heatmap head stay frozen.
 
-    python -m finetune.chat --data DIR [--steps N] [--looks N] [--out RUN] [--profile NAME]
+    python -m finetune.chat --features RUN/features [--steps N] [--out RUN] [--profile NAME]
 
 Trains the projector, the map tokens and a LoRA on every linear layer of the language model.
 """
@@ -20,28 +20,30 @@ from torch.utils.data import Dataset
 from transformers import Trainer, TrainingArguments
 
 from assistant.command import run
+from assistant.errors import RecordError
 from assistant.loading import compose
-from assistant.modeling import LookTwiceForConditionalGeneration
+from assistant.modeling import TOKEN_KINDS, LookTokens, LookTwiceForConditionalGeneration
+from assistant.packaged import native_bfloat16
 from assistant.processing import LookTwiceProcessor
 from assistant.profiles import read_profile
 from assistant.prompts import conversation as messages_of
 from assistant.weights import ADAPTER_FOLDER, LANGUAGE_FILE, LANGUAGE_PARTS, load_parts, save_parts
 from data.instruct import Facts, conversation
-from data.knowledge import kind_of
-from data.readers import read_manifest
+from data.knowledge import KINDS, UNKNOWN, canonical
 from finetune.checkpoint import MarkComplete, last_complete
-from finetune.dataset import LookDataset, Mix
 from finetune.looks import KnownLook, generator, make_looks, read_looks
 
 TARGETS = r"model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
 """Whole paths inside the language model: short names would also land in a transformer tower."""
-CHAT_MIX = Mix(real=0.27, drawn=0.24, clean=0.49)
-"""Half of the conversations are about normal pictures."""
 PRODUCTS = {
     "casting": "casting", "deeppcb": "circuit board", "elpv": "solar cell", "ksdd": "commutator",
     "magnetic_tile": "tile", "piped_paper": "paper", "leather": "leather", "neu_det": "steel sheet",
     "crackforest": "pavement",
 }  # fmt: skip
+STRAIGHT = 0.15
+"""Share of the conversations that begin with a question other than "is anything wrong?"."""
+LEAST_KIND = 0.2
+"""Probability from which a kind counts as seen, 0..1."""
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 
@@ -52,18 +54,21 @@ class ConversationDataset(Dataset):
         self, tokens: dict[str, Tensor], known: list[KnownLook], processor: LookTwiceProcessor, length: int, seed: int
     ) -> None:
         self.tokens, self.known, self.processor, self.length, self.seed = tokens, known, processor, length, seed
+        self.by_label = [[n for n, look in enumerate(known) if look.label == label] for label in (0, 1)]
 
     def __len__(self) -> int:
         return self.length
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         rng = generator(self.seed, index)
-        number = int(rng.integers(len(self.known)))
+        chosen = self.by_label[int(rng.random() < 0.5)] or range(len(self.known))  # half of them normal
+        number = int(chosen[rng.integers(len(chosen))])
         look = self.known[number]
-        product = PRODUCTS.get(look.source, "") if rng.random() < 0.6 else ""
-        facts = Facts(look.label, look.regions, kind_of(look.defect), product)
-        turns = conversation(facts, rng, turns=int(rng.integers(1, 4)))
-        head = self.processor.look_text(look.score, look.regions)
+        facts = facts_of(look, PRODUCTS.get(look.source, "") if rng.random() < 0.6 else "")
+        turns = conversation(facts, rng, turns=int(rng.integers(2, 6)))
+        if rng.random() < STRAIGHT:
+            turns = turns[1:]  # people also ask "where is it?" first
+        head = self.processor.look_text(look.score, look.regions, look.kinds, look.picture.words(), look.references)
         question, answer = turns[-1]
         messages = messages_of(question, turns[:-1], head)
         ids, labels = self.processor.supervised([*messages, {"role": "assistant", "content": answer}])
@@ -72,6 +77,18 @@ class ConversationDataset(Dataset):
             "labels": labels,
             **{name: value[number].float() for name, value in self.tokens.items()},
         }
+
+
+def facts_of(look: KnownLook, product: str = "") -> Facts:
+    """What a conversation about this look may say: the truth, as far as the look lets it be known.
+
+    The kind is the true one when the look holds it for possible, and unknown otherwise: a model that is taught to say
+    what it cannot see is taught to guess.
+    """
+    name = canonical(look.defect) if look.label else None
+    seen = {kind: share for kind, share in look.kinds[:2]}
+    kind = KINDS[name] if name is not None and seen.get(name, 0.0) >= LEAST_KIND else UNKNOWN
+    return Facts(look.label, look.regions, kind, product, look.picture, look.references)
 
 
 def collate(samples: list[dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -87,12 +104,26 @@ def collate(samples: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         "input_ids": padded("input_ids", 0),
         "labels": padded("labels", -100),
         "attention_mask": torch.stack([nn.functional.pad(m, (0, longest - len(m))) for m in mask]),
-        **{name: torch.stack([sample[name] for sample in samples]) for name in ("visual", "suspicious", "map")},
+        **{name: torch.stack([sample[name] for sample in samples]) for name in TOKEN_KINDS},
     }
 
 
 class ChatTrainer(Trainer):
-    """Checkpoints hold what is trained, not the frozen rest."""
+    """Checkpoints hold what is trained, not the frozen rest; logits are made only where there is a loss."""
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Tensor], return_outputs: bool = False, **kwargs: object
+    ) -> Tensor:
+        """Mean cross-entropy over the supervised tokens; a vocabulary of logits at every token costs a quarter more."""
+        labels = inputs["labels"]
+        tokens = LookTokens(**{name: inputs[name] for name in TOKEN_KINDS})
+        decoder = model.language_model.get_base_model()
+        hidden = decoder.model(
+            inputs_embeds=model.embed(inputs["input_ids"], tokens), attention_mask=inputs["attention_mask"]
+        ).last_hidden_state
+        wanted = labels[:, 1:] != -100
+        logits = decoder.lm_head(hidden[:, :-1][wanted])
+        return nn.functional.cross_entropy(logits.float(), labels[:, 1:][wanted])
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         folder = Path(output_dir or self.args.output_dir)
@@ -117,11 +148,11 @@ def prepare(model: LookTwiceForConditionalGeneration, rank: int) -> None:
 
 
 def train(
-    data: Annotated[Path, typer.Option(help="Folder with manifest.jsonl.")],
     out: Annotated[Path, typer.Option(help="Run folder; a second start resumes.")] = Path("runs/chat"),
+    features: Annotated[Path, typer.Option(help="Cached features of the look stage.")] = Path("runs/look/features"),
     profile: Annotated[str, typer.Option(help="Its weights folder gets the language stage.")] = "embedded",
-    looks: Annotated[int, typer.Option(min=1, help="Looks to make.")] = 4096,
-    steps: Annotated[int, typer.Option(min=1)] = 280,
+    looks: Annotated[int, typer.Option(min=1, help="Look at this many of the cached batches.")] = 160,
+    steps: Annotated[int, typer.Option(min=1)] = 200,
     batch: Annotated[int, typer.Option(min=1)] = 8,
     rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 8e-4,
     rank: Annotated[int, typer.Option(min=1, help="Rank of the LoRA.")] = 16,
@@ -132,11 +163,12 @@ def train(
     random.seed(seed)
     torch.manual_seed(seed)
     chosen = read_profile(profile)
+    files = sorted(features.glob("*.safetensors"))[:looks]
+    if not files:
+        raise RecordError(f"There are no cached features in {features}.", "Start python -m finetune.look first.")
     loaded = compose(chosen, stage="look")
     model = loaded.model
-    records = [record for record in read_manifest(data) if record.split == "fit"]
-    dataset = LookDataset(records, model.config.vision_config, looks, seed=seed, mix=CHAT_MIX)
-    make_looks(model.look_model, loaded.calibration, dataset, out / "looks")
+    make_looks(model.look_model, loaded.calibration, files, out / "looks", seed)
     tokens, known = read_looks(out / "looks")
     prepare(model, rank)
     trainer = ChatTrainer(
@@ -144,7 +176,7 @@ def train(
         args=TrainingArguments(
             output_dir=str(out), max_steps=steps, per_device_train_batch_size=batch, learning_rate=rate,
             lr_scheduler_type="cosine", warmup_steps=max(1, steps // 15), weight_decay=0.0, max_grad_norm=1.0,
-            bf16=True, use_cpu=not torch.cuda.is_available(), remove_unused_columns=False, logging_steps=5,
+            bf16=native_bfloat16(), use_cpu=not torch.cuda.is_available(), remove_unused_columns=False, logging_steps=5,
             save_steps=save_steps, save_total_limit=2, report_to="none", seed=seed, disable_tqdm=False,
             train_sampling_strategy="sequential", label_names=["labels"],
         ),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 from PIL import Image
@@ -30,6 +31,14 @@ ASPECTS = {1.0: 0.61, 2 / 3: 0.13, 3 / 2: 0.13, 2 / 5: 0.13}
 """Width over height of a batch, and how often: one shape a batch, few shapes a run, for speed."""
 
 
+REFERENCE_COUNTS = (1, 1, 1, 2, 2, 4)
+"""How many references a referenced sample gets: one of these."""
+MISMATCHED = 0.05
+"""Share of the referenced samples with references of another product: a strange reference is no proof of a defect."""
+ALIGNED = {"deeppcb": 0.6}
+"""Sets whose anomalous picture n has an aligned normal template n + 1, and how often it is the reference."""
+
+
 @dataclass(frozen=True)
 class Mix:
     """Shares of a batch, adding up to 1, and the weight of each source of normals for drawn defects.
@@ -48,6 +57,7 @@ class Mix:
     clean: float = 0.38
     own_normals: float = 0.35
     objects: float = 0.25
+    referenced: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -59,7 +69,10 @@ class Sample:
         mask: [H, W] bool, all False for normals and where only a label is known.
         weight: [H, W] float32: how much a pixel of the map counts.
         label: 0 or 1.
-        source: set, or "drawn:<kind>", for the log.
+        source: set, "photograph", "product" or "drawn:<kind>".
+        kind: defect type of the record or kind of the drawn defect, "good" for normals.
+        dataset: set the picture comes from, "own" for photographs and drawn products.
+        references: normal pictures at the tower's size, [H, W, 3] uint8 each; () for a sample without.
     """
 
     pixels: np.ndarray
@@ -68,6 +81,8 @@ class Sample:
     label: int
     source: str
     kind: str = "good"
+    dataset: str = "own"
+    references: tuple[np.ndarray, ...] = ()
 
 
 class LookDataset(Dataset):
@@ -92,6 +107,10 @@ class LookDataset(Dataset):
     ) -> None:
         self.vision, self.length, self.batch, self.seed, self.mix = vision, length, batch, seed, mix or Mix()
         self.anomalous, self.normal = by_set(records, 1), by_set(records, 0)
+        self.products: dict[tuple[str, str], list[Record]] = defaultdict(list)
+        for record in records:
+            if record.label == 0:
+                self.products[record.dataset, record.category].append(record)
         self.photos = photographs()
 
     def __len__(self) -> int:
@@ -122,6 +141,7 @@ class LookDataset(Dataset):
 
     def _real(self, rng: np.random.Generator, size: tuple[int, int]) -> Sample:
         record = pick(self.anomalous, rng)
+        references = self._references(record, rng, size)
         pixels, mask = record.read_image(), record.read_mask()
         if mask is None:
             # without a mask a cut could lose the defect, so the whole picture is used and the map is left free
@@ -134,7 +154,7 @@ class LookDataset(Dataset):
             pixels, mask, weight = pixels[window], mask[window], weight[window]
             pixels = resize(pixels, size)
         mask, weight = shrink_mask(mask, size), shrink_weight(weight, size)
-        if rng.random() < 0.75:
+        if not references and rng.random() < 0.75:
             # mask and weight must turn together: they travel in one label picture
             packed = mask.astype(np.uint8) + 2 * np.round(weight * 100).astype(np.uint8)
             pixels, packed = geometric(pixels, rng, 0.4, packed)
@@ -142,13 +162,19 @@ class LookDataset(Dataset):
             pixels, mask, weight = resize(pixels, size), shrink_mask(mask, size), shrink_weight(weight, size)
         if rng.random() < 0.6:
             pixels = photometric(pixels, rng, 0.4)
-        return Sample(pixels, mask, weight, 1, record.dataset, record.defect)
+        return Sample(pixels, mask, weight, 1, record.dataset, record.defect, record.dataset, references)
 
     def _from_normal(self, rng: np.random.Generator, size: tuple[int, int], drawn: bool) -> Sample:
-        pixels, source = self._normal(rng, size)
+        pixels, source, record = self._normal(rng, size)
+        dataset = record.dataset if record else "own"
         kind = "good"
-        if rng.random() < 0.7:
+        references = self._references(record, rng, size) if record else ()
+        if references:
+            pixels = photometric(pixels, rng, float(rng.uniform(0.1, 0.6)))
+        elif rng.random() < 0.7:
             pixels = resize(hard_normal(pixels, rng, float(rng.uniform(0.2, 0.8))), size)
+        if record is None and rng.random() < self.mix.referenced:
+            references = variants(pixels, rng)
         mask = np.zeros(pixels.shape[:2], dtype=bool)
         if drawn:
             try:
@@ -160,17 +186,48 @@ class LookDataset(Dataset):
                 pixels, mask, kind, source = result.image, result.mask, result.kind, f"drawn:{result.kind}"
                 if rng.random() < 0.3:
                     pixels = photometric(pixels, rng, 0.3)
-        return Sample(pixels, mask, np.ones(mask.shape, dtype=np.float32), int(drawn), source, kind)
+        weight = np.ones(mask.shape, dtype=np.float32)
+        return Sample(pixels, mask, weight, int(drawn), source, kind, dataset, references)
 
-    def _normal(self, rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.ndarray, str]:
+    def _normal(self, rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.ndarray, str, Record | None]:
         if self.normal and rng.random() >= self.mix.own_normals:
             record = pick(self.normal, rng)
-            pixels, source = record.read_image(), record.dataset
-        elif rng.random() < 0.5:
-            return draw_product(rng, (size[1], size[0])), "product"
-        else:
-            pixels, source = random_crop(self.photos[rng.integers(len(self.photos))], rng), "photograph"
-        return resize(pixels[cut_window(pixels.shape[:2], size, rng)], size), source
+            pixels = record.read_image()
+            return resize(pixels[cut_window(pixels.shape[:2], size, rng)], size), record.dataset, record
+        if rng.random() < 0.5:
+            return draw_product(rng, (size[1], size[0])), "product", None
+        pixels = random_crop(self.photos[rng.integers(len(self.photos))], rng)
+        return resize(pixels[cut_window(pixels.shape[:2], size, rng)], size), "photograph", None
+
+    def _references(self, record: Record, rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.ndarray, ...]:
+        """Normals of the record's product at the tower's size, or of another product, or none."""
+        if rng.random() >= self.mix.referenced:
+            return ()
+        product = (record.dataset, record.category)
+        if rng.random() < MISMATCHED:
+            names = sorted(self.products)
+            product = names[rng.integers(len(names))] if names else product
+        known = [other for other in self.products.get(product, ()) if other.image != record.image]
+        if not known:
+            return ()
+        count = min(len(known), int(rng.choice(REFERENCE_COUNTS)))
+        chosen = [known[index] for index in rng.choice(len(known), count, replace=False)]
+        if record.label and rng.random() < ALIGNED.get(record.dataset, 0.0):
+            following = f"{int(record.image.stem) + 1:0{len(record.image.stem)}d}"
+            chosen = [other for other in known if other.image.stem == following] or chosen
+        pictures = [other.read_image() for other in chosen]
+        return tuple(resize(p[cut_window(p.shape[:2], size, rng)], size) for p in pictures)
+
+
+def variants(pixels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    """One or two other takes of a normal picture [H, W, 3]: other light, slightly shifted; its own references."""
+    height, width = pixels.shape[:2]
+    taken = []
+    for _ in range(int(rng.integers(1, 3))):
+        shift = np.float32([[1, 0, rng.normal(0, 2)], [0, 1, rng.normal(0, 2)]])
+        moved = cv2.warpAffine(pixels, shift, (width, height), borderMode=cv2.BORDER_REFLECT_101)
+        taken.append(photometric(moved, rng, float(rng.uniform(0.0, 0.4))))
+    return tuple(taken)
 
 
 def cut_window(

@@ -1,19 +1,20 @@
-"""Stage 1: trains selector and heatmap head on real and drawn masks, boxes and labels; the tower stays frozen.
+"""Stage 1: trains selector, heatmap head and kinds on real and drawn masks, boxes and labels; the tower stays frozen.
 
-python -m finetune.look --data DIR [--steps N] [--out RUN] [--profile NAME]
+    python -m finetune.look --data DIR [--samples N] [--steps N] [--out RUN] [--profile NAME]
+
+The tower looks at every sample once (`OUT/features`), then the small parts are trained on what it saw.
 """
 
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import torch
-import torch.nn.functional as F
 import typer
-from torch import Tensor, nn
-from transformers import Trainer, TrainingArguments
+from transformers import EarlyStoppingCallback, Trainer, TrainingArguments
 
 from assistant.command import run
 from assistant.loading import read_config
@@ -21,40 +22,18 @@ from assistant.modeling import LookModel
 from assistant.packaged import fill_tower
 from assistant.profiles import Profile, read_profile
 from assistant.weights import LOOK_FILE, LOOK_PARTS, load_parts, save_parts
-from data.readers import read_manifest
+from data.schema import Record
 from finetune.checkpoint import MarkComplete, last_complete
 from finetune.dataset import LookDataset
-from finetune.losses import dice_loss, focal_loss
+from finetune.features import make_features
+from finetune.records import training_records
+from finetune.stage import Average, BatchDataset, LookStage, only
 
-MAP_WEIGHT, DICE_WEIGHT, LEVEL_WEIGHT, SCORE_WEIGHT = 20.0, 0.5, 5.0, 0.5
-"""Focal terms are means over mostly empty pictures, hence small; these bring all terms to the same order."""
-
-
-class LookStage(nn.Module):
-    """LookModel with the losses of stage 1: the module the trainer sees."""
-
-    def __init__(self, model: LookModel) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, pixels: Tensor, mask: Tensor, weight: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Pixels [B, 3, H, W], mask and weight [B, H, W], labels [B] -> {"loss": mean over the batch}."""
-        output = self.model(pixels)
-        mask, weight = mask.unsqueeze(1), weight.unsqueeze(1)  # [B, 1, H, W]
-        logits = output.heatmap_logits.float()
-        target, share = _shrink(mask, weight, logits.shape[-2:])
-        loss = MAP_WEIGHT * focal_loss(logits, target, share) + DICE_WEIGHT * dice_loss(logits, target, share)
-        for level in output.selection.level_logits:
-            target, share = _shrink(mask, weight, level.shape[-2:])
-            loss = loss + LEVEL_WEIGHT / 4 * focal_loss(level.float(), target, share)
-        for logit in (output.map_logit, output.selector_logit, output.score_logit):
-            loss = loss + SCORE_WEIGHT * F.binary_cross_entropy_with_logits(logit.float(), labels, reduction="none")
-        return {"loss": loss.mean()}
-
-
-def _shrink(mask: Tensor, weight: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Mask and weight [B, 1, H, W] at the size of a map; a cell a quarter full counts as full: cracks are thin."""
-    return (F.adaptive_avg_pool2d(mask, size) * 4).clamp(max=1), F.adaptive_avg_pool2d(weight, size)
+BATCH = 16
+HELD_BATCHES = 24
+"""Batches of held-out pictures by whose loss the training may stop early."""
+PATIENCE = 4
+"""Evaluations without a better held-out loss after which the training stops."""
 
 
 def new_model(profile: Profile) -> LookModel:
@@ -62,6 +41,65 @@ def new_model(profile: Profile) -> LookModel:
     config = read_config(profile.weights)
     model = LookModel(config)
     fill_tower(model.tower.backbone, config.vision_config.backbone, profile.tower_package)
+    model.tower.fold()
+    return model
+
+
+def cached(model: LookModel, records: list[Record], samples: int, seed: int, out: Path) -> list[Path]:
+    """Files with the features of `samples` mixed samples, made now or before."""
+    dataset = LookDataset(records, model.config.vision_config, samples // BATCH * BATCH, BATCH, seed)
+    return make_features(model, dataset, out, out.name)
+
+
+def fit(
+    model: LookModel,
+    files: list[Path],
+    held: list[Path],
+    out: Path,
+    *,
+    steps: int,
+    rate: float = 2e-3,
+    without: Iterable[str] = (),
+    seed: int = 0,
+    save_steps: int = 200,
+    evaluate_steps: int = 200,
+    resume: bool = True,
+    hide_own: bool = False,
+    average: bool = True,
+) -> LookModel:
+    """Trains the small parts of a model on cached features and returns it with averaged weights and without a tower.
+
+    Args:
+        files, held: cached batches to train on, and others by whose loss the training may stop early; may be [].
+        out: run folder; with `resume` a second call goes on at its last complete checkpoint.
+        without: sets to leave out of `files`.
+        hide_own, average: what a choice is compared without, see `leave_out`.
+    """
+    stage = LookStage(model)
+    kinds = model.config.heatmap_config.kinds
+    averages = [Average(stage)] if average else []
+    early = [EarlyStoppingCallback(PATIENCE)] if held else []
+    trainer = Trainer(
+        model=stage,
+        args=TrainingArguments(
+            output_dir=str(out), max_steps=steps, per_device_train_batch_size=1, per_device_eval_batch_size=1,
+            learning_rate=rate, lr_scheduler_type="cosine", warmup_steps=max(1, steps // 12), weight_decay=0.02,
+            max_grad_norm=1.0, use_cpu=not torch.cuda.is_available(), dataloader_num_workers=0,
+            remove_unused_columns=False, logging_steps=20, save_steps=save_steps, save_total_limit=2,
+            eval_strategy="steps" if held else "no", eval_steps=evaluate_steps, metric_for_best_model="loss",
+            prediction_loss_only=True, report_to="none", seed=seed, disable_tqdm=False,
+            train_sampling_strategy="sequential", label_names=["labels"],
+        ),
+        train_dataset=BatchDataset(files, steps, kinds, without, seed, hide_own),
+        eval_dataset=BatchDataset(held, len(held), kinds, without, seed, hide_own) if held else None,
+        data_collator=only,
+        callbacks=[*averages, *early, MarkComplete()],
+    )  # fmt: skip
+    found = last_complete(out) if resume else None
+    if found:
+        for kept in averages:
+            kept.resume(found)
+    trainer.train(resume_from_checkpoint=str(found) if found else None)
     return model
 
 
@@ -69,40 +107,27 @@ def train(
     data: Annotated[Path, typer.Option(help="Folder with manifest.jsonl.")],
     out: Annotated[Path, typer.Option(help="Run folder; a second start resumes.")] = Path("runs/look"),
     profile: Annotated[str, typer.Option(help="Its weights folder gets look.safetensors.")] = "embedded",
-    steps: Annotated[int, typer.Option(min=1)] = 1900,
-    batch: Annotated[int, typer.Option(min=1)] = 16,
+    samples: Annotated[int, typer.Option(min=BATCH, help="Pictures the tower looks at.")] = 6144,
+    steps: Annotated[int, typer.Option(min=1, help=f"Batches of {BATCH}; samples come again.")] = 1100,
     rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 2e-3,
     seed: int = 0,
     go_on: Annotated[bool, typer.Option(help="Start from the profile's look.safetensors, not from nothing.")] = False,
-    workers: Annotated[int, typer.Option(help="Processes that draw samples.")] = 1,
-    save_steps: Annotated[int, typer.Option(min=1)] = 100,
+    save_steps: Annotated[int, typer.Option(min=1)] = 200,
 ) -> None:
     """Trains the look stage and writes its weights."""
     random.seed(seed)
     torch.manual_seed(seed)
-    records = [record for record in read_manifest(data) if record.split == "fit"]
     chosen = read_profile(profile)
+    records = training_records(data, chosen)
     model = new_model(chosen)
     if go_on:
         load_parts(model, LOOK_PARTS, chosen.weights / LOOK_FILE)
-    # half precision halves the frozen tower's time and costs its features nothing that training notices
-    model.tower.backbone.to(torch.bfloat16)
-    dataset = LookDataset(records, model.config.vision_config, steps * batch, batch, seed)
-    typer.echo(f"{len(records)} records of {sorted({record.dataset for record in records})}; {steps} steps of {batch}")
-    trainer = Trainer(
-        model=LookStage(model),
-        args=TrainingArguments(
-            output_dir=str(out), max_steps=steps, per_device_train_batch_size=batch, learning_rate=rate,
-            lr_scheduler_type="cosine", warmup_steps=max(1, steps // 12), weight_decay=0.02, max_grad_norm=1.0,
-            bf16=True, use_cpu=not torch.cuda.is_available(), dataloader_num_workers=workers,
-            remove_unused_columns=False, logging_steps=10, save_steps=save_steps, save_total_limit=2,
-            report_to="none", seed=seed, disable_tqdm=False, train_sampling_strategy="sequential", label_names=[],
-        ),
-        train_dataset=dataset,
-        callbacks=[MarkComplete()],
-    )  # fmt: skip
-    resume = last_complete(out)
-    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    fitted = [record for record in records if record.split == "fit"]
+    typer.echo(f"{len(fitted)} records of {sorted({record.dataset for record in fitted})}; {steps} steps of {BATCH}")
+    files = cached(model, fitted, samples, seed, out / "features")
+    held = [record for record in records if record.split == "calibrate"]
+    kept = cached(model, held, HELD_BATCHES * BATCH, seed + 1, out / "held") if held else []
+    fit(model, files, kept, out, steps=steps, rate=rate, seed=seed, save_steps=save_steps)
     save_parts(model, LOOK_PARTS, chosen.weights / LOOK_FILE)
     typer.echo(f"wrote {chosen.weights / LOOK_FILE}")
 

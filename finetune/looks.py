@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
-from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from assistant.calibration import PIXEL_THRESHOLD, Calibration
-from assistant.modeling import LookModel, LookTokens
-from assistant.processing import normalise
+from assistant.kinds import likely_kinds
+from assistant.modeling import TOKEN_KINDS, LookModel, LookTokens
+from assistant.picture import PictureFacts, picture_facts
 from assistant.regions import find_regions
 from assistant.types import Region
-from finetune.dataset import LookDataset, Sample
+from finetune.features import Batch, choose, read_batch
 
-CHUNK = 512
-"""Looks of one file; an interrupted run goes on at the next file."""
+CHUNK = 32
+"""Cached batches of one file of looks; an interrupted run goes on at the next file."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,9 @@ class KnownLook:
     Attributes:
         score: calibrated, 0..1.
         regions: of the map.
+        kinds: as the look names them.
+        picture: facts of the whole picture.
+        references: how many it was held against.
         label: 0 or 1, the truth.
         defect: defect type of the record, or kind of the drawn defect.
         source: set, "photograph", "product" or "drawn:<kind>".
@@ -38,73 +41,79 @@ class KnownLook:
 
     score: float
     regions: tuple[Region, ...]
+    kinds: tuple[tuple[str, float], ...]
+    picture: PictureFacts
+    references: int
     label: int
     defect: str
     source: str
 
 
-class _Samples(Dataset):
-    """Raw samples of a LookDataset by number."""
+def make_looks(
+    model: LookModel, calibration: Calibration, files: list[Path], out: Path, seed: int = 0, forget: float = 0.4
+) -> None:
+    """Writes `looks-<n>.safetensors` and `looks-<n>.jsonl` for every CHUNK cached batches; files that exist are kept.
 
-    def __init__(self, dataset: LookDataset) -> None:
-        self.dataset = dataset
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: int) -> Sample:
-        return self.dataset.sample(index)
-
-
-def make_looks(model: LookModel, calibration: Calibration, dataset: LookDataset, out: Path) -> None:
-    """Writes `looks-<n>.safetensors` and `looks-<n>.jsonl` for every CHUNK samples; files that exist are kept."""
+    Args:
+        model: its trained parts judge; its tower is not called.
+        calibration: of the look stage.
+        files: of `features.make_features`.
+        out: folder of the looks.
+        seed, forget: which share of the referenced samples is judged without its references.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    starts = [start for start in range(0, len(dataset), CHUNK) if not _files(out, start)[1].is_file()]
+    starts = [start for start in range(0, len(files), CHUNK) if not _files(out, start)[1].is_file()]
     for start in tqdm(starts, desc="looks", unit="file"):
-        indices = range(start, min(start + CHUNK, len(dataset)))
-        loader = DataLoader(
-            torch.utils.data.Subset(_Samples(dataset), indices),
-            batch_size=dataset.batch, num_workers=1, collate_fn=list,
-        )  # fmt: skip
-        tokens: dict[str, list[torch.Tensor]] = {"visual": [], "suspicious": [], "map": []}
+        tokens: dict[str, list[torch.Tensor]] = {name: [] for name in TOKEN_KINDS}
         known: list[KnownLook] = []
-        for samples in loader:
-            looked, facts = look_at(model, calibration, samples)
+        for file in files[start : start + CHUNK]:
+            batch = read_batch(file, pixels=True)
+            rng = np.random.default_rng([seed, int(file.stem), 4])
+            rows = list(range(len(batch.origins)))
+            batch = choose(batch, rows, [row for row in rows if rng.random() < forget])
+            looked, facts = look_at(model, calibration, batch)
             known += facts
-            for name, values in vars(looked).items():
-                tokens[name].append(values.half())
-        tensors, rows = _files(out, start)
+            for name in TOKEN_KINDS:
+                tokens[name].append(getattr(looked, name).half())
+        tensors, rows_file = _files(out, start)
         save_file({name: torch.cat(values) for name, values in tokens.items()}, tensors)
-        aside = rows.with_suffix(".partial")
+        aside = rows_file.with_suffix(".partial")
         aside.write_text("".join(json.dumps(asdict(row)) + "\n" for row in known), encoding="utf-8")
-        aside.replace(rows)
+        aside.replace(rows_file)
 
 
-def look_at(model: LookModel, calibration: Calibration, samples: list[Sample]) -> tuple[LookTokens, list[KnownLook]]:
-    """Looks at samples of one size; as `Inspector.look` does it, but in a batch."""
-    pixels = torch.stack([normalise(sample.pixels, model.config.vision_config) for sample in samples])
+def look_at(model: LookModel, calibration: Calibration, batch: Batch) -> tuple[LookTokens, list[KnownLook]]:
+    """Looks at a cached batch; as `Inspector.look` does it, at half the tower's size."""
     with torch.inference_mode():
-        output = model(pixels)
-        logits = F.interpolate(
-            output.heatmap_logits.float(), size=pixels.shape[-2:], mode="bilinear", align_corners=False
-        )
+        output = model.judge(batch.features, batch.residuals)
+        size = batch.pixels.shape[1:3]
+        logits = F.interpolate(output.heatmap_logits.float(), size=size, mode="bilinear", align_corners=False)
     maps = torch.sigmoid(logits[:, 0] + calibration.pixel_bias).numpy()
-    known = [
-        KnownLook(
-            score=calibration.score(float(logit)),
-            regions=find_regions(heatmap, sample.pixels, PIXEL_THRESHOLD, sample.pixels.shape[1::-1]),
-            label=sample.label,
-            defect=sample.kind,
-            source=sample.source,
+    names = model.config.heatmap_config.kinds
+    known = []
+    for row, origin in enumerate(batch.origins):
+        pixels = batch.pixels[row]
+        score = calibration.score(float(output.score_logit[row]))
+        regions = find_regions(maps[row], pixels, PIXEL_THRESHOLD, pixels.shape[1::-1])
+        known.append(
+            KnownLook(
+                score=score,
+                regions=regions,
+                kinds=likely_kinds(score, regions, output.kind_logits[row], names),
+                picture=picture_facts(pixels),
+                references=origin.references,
+                label=origin.label,
+                defect=origin.defect,
+                source=origin.source,
+            )
         )
-        for sample, heatmap, logit in zip(samples, maps, output.score_logit, strict=True)
-    ]
-    return output.tokens, known
+    comparison = output.selection.comparison  # zeros for looks without references: their prompts do not hold them
+    return replace(output.tokens, comparison=comparison), known
 
 
 def read_looks(out: Path) -> tuple[dict[str, torch.Tensor], list[KnownLook]]:
-    """All looks of a folder: tokens {"visual" | "suspicious" | "map": [N, n, D] half} and N known looks."""
-    tokens: dict[str, list[torch.Tensor]] = {"visual": [], "suspicious": [], "map": []}
+    """All looks of a folder: tokens of each of TOKEN_KINDS, [N, n, D] half, and N known looks."""
+    tokens: dict[str, list[torch.Tensor]] = {name: [] for name in TOKEN_KINDS}
     known: list[KnownLook] = []
     for rows in sorted(out.glob("looks-*.jsonl")):
         for name, values in load_file(rows.with_suffix(".safetensors")).items():
@@ -112,6 +121,8 @@ def read_looks(out: Path) -> tuple[dict[str, torch.Tensor], list[KnownLook]]:
         for line in rows.read_text(encoding="utf-8").splitlines():
             row = json.loads(line)
             row["regions"] = tuple(Region(**{**region, "box": tuple(region["box"])}) for region in row["regions"])
+            row["kinds"] = tuple((name, share) for name, share in row["kinds"])
+            row["picture"] = PictureFacts(**row["picture"])
             known.append(KnownLook(**row))
     return {name: torch.cat(values) for name, values in tokens.items()}, known
 

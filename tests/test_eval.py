@@ -28,6 +28,19 @@ def row(label=1, score=0.5, verdict="anomalous", places=(), regions=(), lit=0.0,
     }  # fmt: skip
 
 
+def test_the_likeliest_kind_of_a_look_needs_no_words():
+    seen = [
+        row(1, words="") | {"defect": "blowhole", "kinds": [["hole", 0.7], ["crack", 0.2]]},
+        row(1, words="") | {"defect": "crack", "kinds": [["hole", 0.7], ["crack", 0.2]]},
+        row(1, words="") | {"defect": "crack", "kinds": []},
+        row(1, words="") | {"defect": "casting_defect", "kinds": [["hole", 0.7]]},
+        row(0, words="") | {"defect": "good", "kinds": [["hole", 0.7]]},
+    ]
+    assert kinds.likeliest_kind_accuracy(seen) == pytest.approx(1 / 3)
+    assert kinds.likeliest_kind_accuracy(seen[3:]) is None
+    assert kinds.likeliest_kind_accuracy([row(1) | {"defect": "crack"}]) is None  # a run of an older version
+
+
 def test_image_auroc_by_hand_and_with_one_class():
     rows = [row(0, 0.1), row(0, 0.4), row(1, 0.35), row(1, 0.8)]
     assert metrics.image_auroc(rows) == 0.75  # 3 of 4 pairs in order

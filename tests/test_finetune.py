@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from transformers import Trainer, TrainingArguments
+from PIL import Image
+from transformers import TrainingArguments
 from transformers.utils import logging
 
 from assistant.calibration import Calibration
 from assistant.configuration import LookTwiceVisionConfig
+from assistant.picture import picture_facts
+from assistant.processing import normalise
+from assistant.profiles import read_profile
+from data.knowledge import KINDS, UNKNOWN
 from data.schema import Record
 from finetune.calibrate import pixel_cut, platt, two_sided
-from finetune.chat import ChatTrainer, ConversationDataset, collate, prepare
+from finetune.chat import ChatTrainer, ConversationDataset, collate, facts_of, prepare
 from finetune.checkpoint import MARKER, MarkComplete, last_complete
 from finetune.dataset import LookDataset, Mix, cut_window, shrink_mask
-from finetune.look import LookStage
-from finetune.looks import make_looks, read_looks
+from finetune.features import choose, make_features, read_batch
+from finetune.leave_out import GROUPS, judge, table_of
+from finetune.look import fit
+from finetune.looks import KnownLook, make_looks, read_looks
 from finetune.losses import dice_loss, focal_loss
-from tests.tiny import tiny_config, tiny_model
+from finetune.records import RecordSamples, training_records
+from finetune.stage import BatchDataset, LookStage
+from tests.tiny import tiny_model
 
 logging.disable_progress_bar()
 SMALL = LookTwiceVisionConfig(image_side=128)
@@ -106,46 +117,84 @@ def test_torn_checkpoints_are_removed_and_the_last_complete_one_is_found(tmp_pat
     assert last_complete(tmp_path / "nowhere") is None
 
 
-def look_trainer(folder: Path, steps: int) -> Trainer:
+@pytest.fixture(scope="module")
+def features(tmp_path_factory) -> list[Path]:
+    """Cached batches of drawn samples, some of them with references."""
     model, _ = tiny_model()
-    torch.manual_seed(0)
-    return Trainer(
-        model=LookStage(model.look_model),
-        args=TrainingArguments(
-            output_dir=str(folder), max_steps=4, per_device_train_batch_size=2, learning_rate=1e-2, save_steps=2,
-            lr_scheduler_type="constant", use_cpu=True, remove_unused_columns=False, report_to="none", seed=0,
-            train_sampling_strategy="sequential", label_names=[], disable_tqdm=True, logging_strategy="no",
-            dataloader_pin_memory=False,
-        ),
-        train_dataset=LookDataset([], tiny_config().vision_config, 8, batch=2, seed=0),
-        callbacks=[MarkComplete()],
-    )  # fmt: skip
+    dataset = LookDataset([], model.config.vision_config, 24, batch=4, seed=0)
+    return make_features(model.look_model, dataset, tmp_path_factory.mktemp("features"))
+
+
+def test_cached_features_are_what_the_model_sees(features):
+    model, _ = tiny_model()
+    dataset = LookDataset([], model.config.vision_config, 24, batch=4, seed=0)
+    batch = read_batch(features[1], pixels=True)
+    samples = [dataset.sample(index) for index in range(4, 8)]
+    assert [origin.references for origin in batch.origins] == [len(sample.references) for sample in samples]
+    for row, sample in enumerate(samples):
+        pixels = normalise(sample.pixels, model.config.vision_config)[None]
+        memory = None
+        if sample.references:
+            known = [normalise(picture, model.config.vision_config) for picture in sample.references]
+            memory = model.look_model.remember(torch.stack(known), len(known))
+        with torch.inference_mode():
+            direct = model.look(pixels, memory)
+            cached = model.look_model.judge(*(getattr(choose(batch, [row], []), n) for n in ("features", "residuals")))
+        assert torch.allclose(direct.heatmap_logits, cached.heatmap_logits, atol=0.05)  # files hold half precision
+        assert batch.origins[row].label == sample.label and batch.pixels[row].shape[0] == sample.pixels.shape[0] // 2
+
+
+def test_a_stopped_cache_goes_on_and_keeps_what_is_there(features, tmp_path):
+    model, _ = tiny_model()
+    dataset = LookDataset([], model.config.vision_config, 24, batch=4, seed=0)
+    first = make_features(model.look_model, dataset, tmp_path)
+    kept, lost = first[0].stat().st_mtime_ns, read_batch(first[3])
+    first[3].unlink()
+    assert make_features(model.look_model, dataset, tmp_path) == first
+    assert first[0].stat().st_mtime_ns == kept
+    again = read_batch(first[3])
+    assert torch.equal(again.features.levels[0], lost.features.levels[0]) and again.origins == lost.origins
+
+
+def test_forgotten_references_leave_the_own_residual(features):
+    whole = next(batch for batch in map(read_batch, features) if batch.residuals.given.any())
+    row = int(whole.residuals.given.argmax())
+    gone = choose(whole, [row], [row])
+    assert gone.residuals.given.tolist() == [0] and gone.origins[0].references == 0
+    for before, after in zip(whole.residuals.maps, gone.residuals.maps, strict=True):
+        assert torch.equal(after[0, 0], before[row, 0]) and not after[0, 1:].any() and before[row, 1:].any()
+    assert not gone.residuals.difference.any()
+
+
+def test_sets_that_are_left_out_are_not_seen(features):
+    dataset = BatchDataset(features, 12, ["crack"], without=["own"])
+    assert all(len(dataset[step]["labels"]) == 1 for step in range(3))  # one row stands for an empty batch
+    assert len(BatchDataset(features, 12, ["crack"])[0]["labels"]) == 4
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
-def test_the_look_stage_learns_and_a_resumed_run_ends_bit_equal(tmp_path):
-    whole = look_trainer(tmp_path / "whole", 4)
-    before = {name: value.clone() for name, value in whole.model.state_dict().items()}
-    whole.train()
-    after = whole.model.state_dict()
-    assert any(not torch.equal(before[name], after[name]) for name in before if ".selector." in name)
-    assert all(torch.equal(before[name], after[name]) for name in before if ".tower." in name)
+def test_the_look_stage_learns_and_a_resumed_run_ends_bit_equal(features, tmp_path):
+    def run(out: Path) -> dict[str, torch.Tensor]:
+        model, _ = tiny_model()
+        torch.manual_seed(0)
+        fitted = fit(model.look_model, features, features[:1], out, steps=4, rate=1e-2, save_steps=2, evaluate_steps=2)
+        return {name: value.clone() for name, value in fitted.state_dict().items()}
 
-    resumed = look_trainer(tmp_path / "whole", 4)
+    before = tiny_model()[0].look_model.state_dict()
+    after = run(tmp_path / "whole")
+    assert not any(name.startswith("tower") for name in after)
+    for part in ("selector.", "heatmap.", "kinds.", "fusion."):
+        assert any(name.startswith(part) and not torch.equal(before[name], value) for name, value in after.items())
     for torn in (tmp_path / "whole" / "checkpoint-4").glob(MARKER):
         torn.unlink()  # as a kill inside the last save leaves it
-    found = last_complete(tmp_path / "whole")
-    assert found is not None and found.name == "checkpoint-2"
-    resumed.train(resume_from_checkpoint=str(found))
-    again = resumed.model.state_dict()
+    again = run(tmp_path / "whole")
     assert all(torch.equal(after[name], again[name]) for name in after)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
-def test_the_language_stage_trains_its_parts_only_and_resumes(tmp_path):
+def test_the_language_stage_trains_its_parts_only_and_resumes(features, tmp_path):
     model, processor = tiny_model()
-    looks = LookDataset([], model.config.vision_config, 24, batch=8, seed=0)
-    make_looks(model.look_model, Calibration(), looks, tmp_path / "looks")
+    make_looks(model.look_model, Calibration(), features, tmp_path / "looks")
     tokens, known = read_looks(tmp_path / "looks")
     assert len(known) == 24 and tokens["visual"].shape == (24, 9, 320)
     prepare(model, rank=2)
@@ -165,6 +214,10 @@ def test_the_language_stage_trains_its_parts_only_and_resumes(tmp_path):
         data_collator=collate,
         callbacks=[MarkComplete()],
     )  # fmt: skip
+    sample = collate([trainer.train_dataset[0], trainer.train_dataset[1]])
+    with torch.no_grad():  # the loss at the supervised tokens alone is the library's own loss
+        mine = trainer.compute_loss(model, dict(sample))
+        assert torch.allclose(mine, model(**sample).loss, atol=1e-5)
     trainer.train()
     after = {name: value.clone() for name, value in model.state_dict().items()}
     assert {name for name in before if not torch.equal(before[name], after[name])} <= trained
@@ -179,6 +232,70 @@ def test_the_language_stage_trains_its_parts_only_and_resumes(tmp_path):
                 parameter.data.zero_()
     trainer._load_from_checkpoint(str(found))
     assert all(torch.equal(after[name], value) for name, value in model.state_dict().items())
+
+
+def test_half_of_the_conversations_are_about_normals(features, tmp_path):
+    model, processor = tiny_model()
+    make_looks(model.look_model, Calibration(), features, tmp_path / "looks")
+    tokens, known = read_looks(tmp_path / "looks")
+    dataset = ConversationDataset(
+        tokens, [replace(look, label=int(n < 4)) for n, look in enumerate(known)], processor, 99, 0
+    )
+    anomalous = tokens["visual"][:4].float()  # 4 of 24
+    share = np.mean([any(torch.equal(dataset[n]["visual"], look) for look in anomalous) for n in range(60)])
+    assert 0.3 < share < 0.7
+
+
+def test_a_kind_that_the_look_does_not_hold_for_possible_is_not_taught():
+    picture = picture_facts(np.full((64, 64, 3), 120, np.uint8))
+    look = KnownLook(0.9, (), (("crack", 0.7), ("hole", 0.2)), picture, 0, 1, "scratch", "set")
+    assert facts_of(look).kind is UNKNOWN
+    assert facts_of(replace(look, defect="blowhole")).kind is KINDS["hole"]
+    assert facts_of(replace(look, label=0, defect="good")).kind is UNKNOWN
+
+
+def test_a_profile_with_named_sets_learns_from_no_other(tmp_path):
+    rows = [
+        {"image": f"{name}.png", "dataset": name, "category": "c", "label": 0, "defect": "good", "fold": "train"}
+        for name in ("piped_paper", "secret")
+    ]
+    for row in rows:
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / row["image"])
+    (tmp_path / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    everything, named = read_profile("embedded"), replace(read_profile("embedded-open"), training_sets=("piped_paper",))
+    assert {record.dataset for record in training_records(tmp_path, everything)} == {"piped_paper", "secret"}
+    assert {record.dataset for record in training_records(tmp_path, named)} == {"piped_paper"}
+
+
+def test_every_set_is_left_out_once():
+    left = [name for group in GROUPS for name in group]
+    assert len(left) == len(set(left)) == 9
+    assert not any(name.startswith("mvtec") for name in left)
+
+
+def test_judging_reads_single_pictures_and_ranks_them_by_set(features, tmp_path):
+    model, _ = tiny_model()
+    records = []
+    for name, label in (("a", 0), ("a", 1), ("b", 1)):
+        file = tmp_path / f"{name}{label}.png"
+        Image.fromarray(np.random.default_rng(label).integers(0, 255, (96, 128, 3), dtype=np.uint8)).save(file)
+        records.append(Record(file, label, name, "c"))
+    files = make_features(model.look_model, RecordSamples(records, model.config.vision_config), tmp_path / "val")
+    rows = judge(LookStage(model.look_model), files)
+    assert [(row["dataset"], row["label"]) for row in rows] == [("a", 0), ("a", 1), ("b", 1)]
+    table = table_of(rows)
+    assert table["a"]["fused"] in (0.0, 1.0) and table["b"]["fused"] is None and table["a"]["pixel"] is None
+
+
+def test_the_open_profile_gets_the_packaged_weave(tmp_path):
+    if importlib.util.find_spec("conformal_clip_data") is None:
+        pytest.skip("the package of requirements-open.txt is not installed")
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "a.png")
+    row = {"image": "a.png", "dataset": "secret", "category": "c", "label": 0, "defect": "good", "fold": "train"}
+    (tmp_path / "manifest.jsonl").write_text(json.dumps(row) + "\n")
+    records = training_records(tmp_path, read_profile("embedded-open"))
+    assert {record.dataset for record in records} == {"textile"}
+    assert {record.defect for record in records} == {"good", "local"}  # nothing to see in a global one
 
 
 def test_platt_finds_the_balanced_point_whatever_the_counts(tmp_path):

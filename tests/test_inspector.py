@@ -72,6 +72,24 @@ def test_what_a_person_paints_on_the_brick_is_found(inspector, brick, shape):
     assert any(overlap(region.box, box) > 0.5 for region in finding.regions), (finding.regions, box)
 
 
+def test_a_normal_reference_enters_look_and_prompt(inspector, brick, cracked):
+    memory = inspector.remember([brick])
+    with_reference, alone = inspector.look(cracked, memory), inspector.look(cracked)
+    assert with_reference.references == 1 and alone.references == 0
+    assert "comparison" in with_reference.tokens and "comparison" not in alone.tokens
+    assert with_reference.score >= inspector.calibration.threshold and with_reference.regions
+    assert inspector.look(brick, [brick]).score < inspector.calibration.threshold
+    ids, _ = inspector.prompt(with_reference, "Where is it?", ())
+    assert "Compared with 1 normal reference." in inspector.processor.tokenizer.decode(ids[0])
+    assert "".join(inspector.ask(with_reference, "Where is it?"))
+
+
+def test_no_reference_is_not_a_reference(inspector, brick):
+    with pytest.raises(MediaError, match="No reference"):
+        inspector.remember([])
+    assert inspector.look(brick, ()).references == 0
+
+
 def test_a_look_is_in_the_coordinates_of_the_picture(inspector, brick):
     tall = np.ascontiguousarray(brick[:, :200])
     look = inspector.look(tall)
@@ -149,7 +167,7 @@ def test_composing_leaves_the_packaged_language_model_as_it_is(inspector):
     own = inspector.model.language_model.get_base_model().state_dict()
     for name, tensor in packaged.state_dict().items():
         wrapped = name.replace("_proj.weight", "_proj.base_layer.weight")
-        assert torch.equal(own[wrapped if wrapped in own else name], tensor), name
+        assert torch.equal(own[wrapped if wrapped in own else name].to(torch.bfloat16), tensor), name
 
 
 def test_stop_frees_the_model_within_a_second(inspector, brick):

@@ -10,6 +10,7 @@ from transformers.utils import logging
 from assistant.configuration import LookTwiceConfig
 from assistant.modeling import LookTwiceForConditionalGeneration
 from assistant.prompts import conversation
+from assistant.vision import TimmTower
 from tests.tiny import tiny_config, tiny_model
 
 logging.disable_progress_bar()
@@ -40,8 +41,39 @@ def test_shapes_of_a_look(tiny, pixels):
     assert 0 <= output.selection.significance.min() <= output.selection.significance.max() <= 1
     assert output.tokens.visual.shape == (2, counts["visual"], 320)
     assert output.tokens.suspicious.shape == (2, counts["suspicious"], 320)
-    assert output.tokens.map.shape == (2, 9, 8 + 2)
-    assert counts == {"visual": 9, "suspicious": 5, "map": 11}
+    assert output.tokens.map.shape == (2, 9, 8 + 2)  # 8 channels of the fine head
+    assert output.tokens.comparison is None and output.kind_logits.shape == (2, 3)
+    assert counts == {"visual": 9, "suspicious": 5, "map": 11, "comparison": 4}
+
+
+def test_references_change_the_look_and_their_order_does_not(tiny, pixels):
+    model, _ = tiny
+    look_model = model.look_model
+    torch.nn.init.constant_(look_model.selector.residual[0].weight, 1.0)
+    known = torch.randn(3, 3, 96, 160, generator=torch.Generator().manual_seed(5))
+    with torch.inference_mode():
+        alone = model.look(pixels)
+        held = model.look(pixels, look_model.remember(known, 3))
+        turned = model.look(pixels, look_model.remember(known.flip(0), 3))
+    assert held.tokens.comparison.shape == (2, 4, 320)
+    assert not torch.allclose(alone.heatmap_logits, held.heatmap_logits)
+    assert torch.allclose(held.heatmap_logits, turned.heatmap_logits, atol=1e-5)
+    torch.nn.init.zeros_(look_model.selector.residual[0].weight)
+
+
+def test_a_batch_may_hold_looks_with_and_without_references(tiny, pixels):
+    model, processor = tiny
+    with torch.no_grad():
+        tokens = model.look(pixels, model.look_model.remember(pixels[:1], 1)).tokens
+    with_reference, without = (
+        processor.ids(conversation("Is it bad?", (), processor.look_text(0.5, (), references=n)))[0] for n in (1, 0)
+    )
+    length = max(len(with_reference), len(without))
+    ids = torch.stack([torch.nn.functional.pad(x, (0, length - len(x))) for x in (with_reference, without)])
+    with torch.no_grad():
+        embedded = model.embed(ids, tokens)
+    assert embedded.shape[:2] == ids.shape
+    assert int((ids == model.config.placeholder_ids[3]).sum()) == 4
 
 
 def test_a_batch_gives_what_single_pictures_give(tiny, pixels):
@@ -58,6 +90,19 @@ def test_the_tower_stays_frozen(tiny):
     assert not tower.training and not tower.backbone.training
     assert not any(parameter.requires_grad for parameter in tower.parameters())
     model.eval()
+
+
+def test_folding_the_batch_statistics_changes_nothing_but_the_time(pixels):
+    tower = TimmTower(tiny_config().vision_config)
+    generator = torch.Generator().manual_seed(3)
+    for layer in tower.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):  # as trained ones: neither 0 nor 1
+            layer.running_mean.normal_(0, 0.1, generator=generator)
+            layer.running_var.uniform_(0.5, 1.5, generator=generator)
+    before = tower(pixels)
+    after = tower.fold()(pixels)
+    assert not any(isinstance(layer, torch.nn.BatchNorm2d) for layer in tower.modules())
+    assert all(torch.allclose(a, b, atol=1e-3) for a, b in zip(before.levels, after.levels, strict=True))
 
 
 def test_pixels_and_ready_tokens_give_the_same_logits(tiny, pixels):

@@ -45,13 +45,15 @@ def test_resize_averages_instead_of_dropping_pixels():
 
 def test_placeholders_are_counted_by_the_configuration():
     model, processor = tiny_model()
-    ids = processor.ids(conversation("Bad?", (), processor.look_text(0.1, ())))[0]
+    ids = processor.ids(conversation("Bad?", (), processor.look_text(0.1, (), references=1)))[0]
     counts = [int((ids == placeholder).sum()) for placeholder in model.config.placeholder_ids]
     assert counts == list(model.config.counts.values())
+    alone = processor.ids(conversation("Bad?", (), processor.look_text(0.1, ())))[0]
+    assert model.config.placeholder_ids[3] not in alone  # comparison tokens stand only with references
 
 
 def test_other_placeholder_ids_are_refused():
-    with pytest.raises(ValueError, match=r"\[100, 101, 102\], not \[7, 8, 9\]"):
+    with pytest.raises(ValueError, match=r"\[100, 101, 102, 103\], not \[7, 8, 9\]"):
         LookTwiceProcessor(tiny_tokenizer(), tiny_config(placeholder_ids=[7, 8, 9]))
 
 

@@ -7,6 +7,8 @@ import pytest
 from assistant.prompts import (
     band,
     conversation,
+    kind_facts,
+    look_text,
     neutralise,
     percent,
     places_in,
@@ -46,6 +48,28 @@ def test_facts_name_at_most_three_regions():
     assert region_facts(()) == "Nothing stands out on the map."
     assert region_facts([region()]) == "On the map: top left, medium-sized, 2.1 %, darker, elongated."
     assert region_facts([region()] * 5).endswith("; and 2 more.")
+
+
+def test_at_most_two_kinds_are_named_and_the_second_only_when_likely():
+    assert kind_facts(()) == ""
+    assert kind_facts((("crack", 0.78), ("scratch", 0.12), ("cut", 0.1))) == "Kind: crack 78 %, scratch 12 %."
+    assert kind_facts((("crack", 0.95), ("scratch", 0.04))) == "Kind: crack 95 %."
+
+
+def test_the_look_states_what_it_has_and_nothing_else():
+    counts = {"visual": 2, "suspicious": 1, "map": 1, "comparison": 3}
+    tokens = {"visual": "V", "suspicious": "S", "map": "M", "comparison": "C"}
+    plain = look_text(0.1, (), counts, tokens)
+    assert plain == "VV\nFirst look: slightly suspicious. S\nM Nothing stands out on the map.\n"
+    full = look_text(0.9, (), counts, tokens, kinds=(("hole", 0.6),), picture="dark, grey", references=2)
+    assert full.splitlines() == [
+        "VV",
+        "Picture: dark, grey.",
+        "First look: highly suspicious. S",
+        "M Nothing stands out on the map. Kind: hole 60 %.",
+        "Compared with 2 normal references. CCC",
+    ]
+    assert "Compared with 1 normal reference. CCC" in look_text(0.9, (), counts, tokens, references=1)
 
 
 def test_every_place_is_read_back():

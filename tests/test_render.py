@@ -109,6 +109,14 @@ def test_the_lines_say_verdict_score_places_and_warnings() -> None:
     assert lines[3] == "Note: Look there."
 
 
+def test_kinds_are_shown_unless_the_verdict_is_normal() -> None:
+    kinds = (("crack", 0.78), ("scratch", 0.12), ("cut", 0.05))
+    assert "Could be: crack 78 %, scratch 12 %" in render.summary_lines(finding(kinds=kinds))
+    assert not any("Could be" in line for line in render.summary_lines(finding(kinds=kinds, verdict="normal")))
+    assert "Could be: crack 78 %" in render.evidence_markdown((region(),), (), kinds)
+    assert "<b>" not in render.evidence_markdown((), (), (("<b>", 0.9),))
+
+
 def test_odd_findings_are_worded() -> None:
     assert render.verdict_line(finding(confidence=0.9999)) == "Anomalous, more than 99 % sure"
     unsure = finding(verdict="unsure", confidence=0.52, verdict_probability=0.48)

@@ -35,14 +35,14 @@ def tiny_config(**changes: object) -> LookTwiceConfig:
             "backbone": "tf_efficientnet_lite0", "channels": [24, 40, 112, 320], "image_side": 128,
         },
         "selector_config": {"size": 16},
-        "heatmap_config": {"size": 16, "free_tokens": 2},
+        "heatmap_config": {"size": 16, "fine_size": 8, "free_tokens": 2, "kinds": ["crack", "hole", "scratch"]},
         "visual_grid": [3, 3],
         "text_config": {
             "model_type": "llama", "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
             "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 100, "tie_word_embeddings": True,
             "bos_token_id": 1, "eos_token_id": 2,
         },
-        "placeholder_ids": [100, 101, 102],
+        "placeholder_ids": [100, 101, 102, 103],
     }  # fmt: skip
     return LookTwiceConfig(**(values | changes))
 

@@ -20,8 +20,9 @@ class Profile:
     Attributes:
         tower_package: import name of the package that carries the tower's state dict.
         language_package: import name of the package that carries the language model.
-        dtype: torch dtype name of the language model.
+        dtype: torch dtype name of the language model, or "auto".
         weights: folder with our own weights.
+        training_sets: names of the only sets the weights may learn from; None for all that are at hand.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Profile:
     language_package: str
     dtype: str
     weights: Path
+    training_sets: tuple[str, ...] | None = None
 
 
 def profile_names() -> tuple[str, ...]:
@@ -51,4 +53,5 @@ def read_profile(name: str) -> Profile:
         language_package=values["language"]["package"],
         dtype=values["language"]["dtype"],
         weights=ROOT / values["weights"],
+        training_sets=tuple(values["training_sets"]) if "training_sets" in values else None,
     )

@@ -1,0 +1,159 @@
+"""What differs: each patch held against the rest of its own picture and against normal references.
+
+Nearest-neighbour distances between frozen patch features, after PatchCore (Roth et al., CVPR 2022, arXiv 2106.08265,
+sections 3.1 and 3.3: neighbourhoods of patches are averaged, the distance to the nearest normal patch is the
+residual). Nothing in here is trained; the maps are inputs of the selector and of the heatmap head.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+RESIDUALS = ("own", "nearest", "in place")
+"""Channels of a residual map: against the picture's own other patches, against any patch of the references, against
+the references' patches at the same place."""
+OWN_NEIGHBOURS = 4
+"""A patch that recurs in its own picture has at least this many like it; one look-alike beside a defect is no proof."""
+OWN_SHARE = 0.01
+"""Share of a picture's patches that its odd part is summed up from."""
+OWN_RADIUS = (3, 2, 1, 1)
+"""Cells around a patch that show the same thing and are left out of its own picture, finest residual level first."""
+PLACE_RADIUS = (2, 1, 1, 1)
+"""Cells by which a reference may be shifted and still count as in place, finest residual level first."""
+
+
+@dataclass(frozen=True, eq=False)
+class References:
+    """Patch features of normal references of one product.
+
+    Attributes:
+        levels: one [K, C_l, h_l, w_l] float32 a residual level, K pictures or variants of pictures, as the tower gives
+            them; the last level is the tower's last.
+        count: how many pictures were given, >= 1; variants of one picture count once.
+    """
+
+    levels: tuple[Tensor, ...]
+    count: int
+
+
+@dataclass(frozen=True, eq=False)
+class Residuals:
+    """What differs, for B pictures.
+
+    Attributes:
+        maps: one [B, 3, h_l, w_l] a residual level, channels as RESIDUALS, distances 0..2; the two channels of the
+            references are 0 where none were given.
+        difference: [B, D, h, w] last level minus its nearest reference patches; 0 without references.
+        given: [B] float, 1 where references were given.
+    """
+
+    maps: tuple[Tensor, ...]
+    difference: Tensor
+    given: Tensor
+
+
+def directions(level: Tensor) -> Tensor:
+    """[B, C, h, w] features -> unit vectors of the mean over each 3x3 neighbourhood."""
+    return F.normalize(F.avg_pool2d(level, 3, stride=1, padding=1, count_include_pad=False), dim=1)
+
+
+def residuals(levels: tuple[Tensor, ...], references: list[References | None]) -> Residuals:
+    """Residual maps of B pictures.
+
+    Args:
+        levels: the residual levels of the tower, [B, C_l, h_l, w_l] each.
+        references: one entry a picture.
+    """
+    maps = [_maps(level, number, references) for number, level in enumerate(levels)]
+    last = levels[-1]
+    difference = torch.zeros_like(last)
+    for index, memory in enumerate(references):
+        if memory is not None:
+            difference[index] = last[index] - _nearest(last[index], memory.levels[-1])
+    given = torch.tensor([float(memory is not None) for memory in references], device=last.device)
+    return Residuals(tuple(maps), difference, given)
+
+
+def _maps(level: Tensor, number: int, references: list[References | None]) -> Tensor:
+    """One residual level [B, C, h, w] -> [B, 3, h, w]."""
+    unit = directions(level)
+    maps = level.new_zeros(level.shape[0], len(RESIDUALS), *level.shape[-2:])
+    for index, memory in enumerate(references):
+        maps[index, 0] = own_residual(unit[index], OWN_RADIUS[number])
+        if memory is not None:
+            known = directions(memory.levels[number])
+            maps[index, 1] = nearest_residual(unit[index], known)
+            maps[index, 2] = place_residual(unit[index], known, PLACE_RADIUS[number])
+    return maps
+
+
+def own_residual(unit: Tensor, radius: int) -> Tensor:
+    """Mean distance of each patch to its OWN_NEIGHBOURS nearest patches of the same picture, [C, h, w] -> [h, w].
+
+    Patches within `radius` cells show the same thing and are left out. Few mutual neighbours mean suspicion (MuSc,
+    Li et al., ICLR 2024, within one picture).
+    """
+    height, width = unit.shape[-2:]
+    flat = unit.flatten(1)  # [C, N]
+    likeness = flat.T @ flat  # [N, N]
+    likeness.masked_fill_(_near(height, width, radius, unit.device), -1.0)
+    best = likeness.topk(min(OWN_NEIGHBOURS, likeness.shape[0]), dim=1).values
+    return _distance(best).mean(dim=1).view(height, width)
+
+
+@lru_cache(maxsize=16)
+def _near(height: int, width: int, radius: int, device: torch.device) -> Tensor:
+    """Which pairs of a grid's cells lie within `radius` cells, [N, N] bool; as costly as the products themselves."""
+    rows = torch.arange(height, device=device).repeat_interleave(width)
+    columns = torch.arange(width, device=device).repeat(height)
+    return ((rows[:, None] - rows).abs() <= radius) & ((columns[:, None] - columns).abs() <= radius)
+
+
+def own_summary(differences: Residuals) -> list[Tensor]:
+    """How much the oddest OWN_SHARE of each picture differs from the rest of it, one [B] a level, of order 1."""
+    summary = []
+    for level in differences.maps:
+        own = level[:, 0].flatten(1)
+        top = own.topk(max(1, round(own.shape[1] * OWN_SHARE)), dim=1).values.mean(dim=1)
+        summary.append((top - 0.5) * 10)  # pictures differ by about 0.1 around a distance of 0.5
+    return summary
+
+
+def nearest_residual(unit: Tensor, known: Tensor) -> Tensor:
+    """Distance of each patch [C, h, w] to the nearest of all patches [K, C, h', w'] -> [h, w]."""
+    memory = known.transpose(0, 1).flatten(1)  # [C, M]
+    return _distance((unit.flatten(1).T @ memory).amax(dim=1)).view(unit.shape[-2:])
+
+
+def place_residual(unit: Tensor, known: Tensor, radius: int) -> Tensor:
+    """As `nearest_residual`, to patches within `radius` cells of the same place; needs grids of one size.
+
+    Where the grids differ there is no same place, and the residual is that of `nearest_residual`.
+    """
+    if known.shape[-2:] != unit.shape[-2:]:
+        return nearest_residual(unit, known)
+    height, width = unit.shape[-2:]
+    padded = F.pad(known, (radius,) * 4)  # a zero vector is as far as a right angle: never the nearest
+    best = unit.new_full((height, width), -1.0)
+    for dy in range(2 * radius + 1):
+        for dx in range(2 * radius + 1):
+            shifted = padded[:, :, dy : dy + height, dx : dx + width]
+            best = torch.maximum(best, torch.einsum("chw,kchw->khw", unit, shifted).amax(dim=0))
+    return _distance(best)
+
+
+def _nearest(level: Tensor, known: Tensor) -> Tensor:
+    """For each patch of [C, h, w] the features of the nearest patch of [K, C, h', w'] -> [C, h, w]."""
+    memory = known.transpose(0, 1).flatten(1)  # [C, M]
+    chosen = (F.normalize(level.flatten(1), dim=0).T @ F.normalize(memory, dim=0)).argmax(dim=1)
+    return memory[:, chosen].view_as(level)
+
+
+def _distance(cosine: Tensor) -> Tensor:
+    """Euclidean distance 0..2 of unit vectors with this cosine."""
+    return (2 - 2 * cosine).clamp_min(0).sqrt()

@@ -1,0 +1,154 @@
+"""Leave datasets out: every set is judged by a model that never saw it. This is how choices are made.
+
+    python -m finetune.leave_out --data DIR --features RUN/features [--steps N] [--variant NAME]
+
+Three short runs, each without one group of sets, on the cached features of a look stage; each is judged on the
+validation pictures of the sets it did not see. The shipped weights are then trained on all sets.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+from sklearn.metrics import roc_auc_score
+from tqdm import tqdm
+
+from assistant.command import run
+from assistant.errors import RecordError
+from assistant.heatmap import top_mean
+from assistant.modeling import LookModel
+from assistant.profiles import read_profile
+from data.readers import read_manifest
+from finetune.features import make_features, read_batch
+from finetune.look import fit, new_model
+from finetune.records import RecordSamples
+from finetune.stage import LookStage, as_tensors, hide_own_residual
+
+GROUPS = (
+    ("ksdd", "elpv", "leather"),
+    ("magnetic_tile", "casting", "neu_det"),
+    ("piped_paper", "deeppcb", "crackforest"),
+)
+"""Sets left out together; each group has sets with both labels and one with anomalies only."""
+POOLINGS = (0.0005, 0.002, 0.004, 0.01, 0.03)
+"""Shares of the map's cells whose mean is tried as the picture's score."""
+
+
+class Variant(StrEnum):
+    """What is tried."""
+
+    base = "base"
+    no_own = "no-own-residual"
+    no_average = "no-average"
+
+
+def judge(stage: LookStage, files: list[Path], hide_own: bool = False) -> list[dict[str, float | str | None]]:
+    """Scores of single pictures from their cached features.
+
+    Returns:
+        One row a picture: dataset, label, scores by name, and pixel_auroc of its own map where it has a mask.
+    """
+    rows = []
+    stage.eval()
+    for file in tqdm(files, desc="judge", unit="picture"):
+        batch = read_batch(file)
+        tensors = as_tensors(batch, {})
+        if hide_own:
+            hide_own_residual(tensors)
+        with torch.inference_mode():
+            output = stage.judge(tensors)
+        logits = output.heatmap_logits.float()
+        scores = {"fused": output.score_logit, "map": output.map_logit, "selector": output.selector_logit}
+        scores |= {f"top {share:.2%}": top_mean(logits, share) for share in POOLINGS}
+        mask = (batch.target[0, 0] > 0.25).numpy()
+        pixel = None
+        if batch.weight.any() and mask.any() and not mask.all():
+            pixel = float(roc_auc_score(mask.ravel(), logits.numpy().ravel()))
+        (origin,) = batch.origins
+        rows.append(
+            {
+                "dataset": origin.dataset,
+                "label": origin.label,
+                "pixel": pixel,
+                **{name: float(value[0]) for name, value in scores.items()},
+            }
+        )
+    return rows
+
+
+def table_of(rows: list[dict[str, float | str | None]]) -> dict[str, dict[str, float | None]]:
+    """Set -> score name -> image AUROC (sets with both labels), and the mean pixel AUROC of its pictures."""
+    groups = defaultdict(list)
+    for row in rows:
+        groups[row["dataset"]].append(row)
+    result: dict[str, dict[str, float | None]] = {}
+    for dataset, group in sorted(groups.items()):
+        labels = [row["label"] for row in group]
+        names = [name for name in group[0] if name not in ("dataset", "label", "pixel")]
+        both = len(set(labels)) == 2
+        result[dataset] = {
+            name: float(roc_auc_score(labels, [row[name] for row in group])) if both else None for name in names
+        }
+        pixels = [row["pixel"] for row in group if row["pixel"] is not None]
+        result[dataset]["pixel"] = float(np.mean(pixels)) if pixels else None
+    return result
+
+
+def main(
+    data: Annotated[Path, typer.Option(help="Folder with manifest.jsonl.")],
+    features: Annotated[Path, typer.Option(help="Cached features of a look stage.")] = Path("runs/look/features"),
+    out: Annotated[Path, typer.Option(help="Run folder.")] = Path("runs/leave-out"),
+    profile: str = "embedded",
+    steps: Annotated[int, typer.Option(min=1, help="Steps of each run.")] = 300,
+    variant: Variant = Variant.base,
+    limit: Annotated[int, typer.Option(help="Use at most this many batches; 0 means all.")] = 0,
+) -> None:
+    """Trains three times, judges each on what it did not see, and prints the table."""
+    files = sorted(features.glob("*.safetensors"))
+    if not files:
+        raise RecordError(f"There are no cached features in {features}.", "Start python -m finetune.look first.")
+    files = files[:limit] if limit else files
+    chosen = read_profile(profile)
+    records = [record for record in read_manifest(data) if record.split == "val"]
+    rows = []
+    for number, group in enumerate(GROUPS):
+        model = new_model(chosen)
+        unseen = [record for record in records if record.dataset in group]
+        held = make_features(model, RecordSamples(unseen, model.config.vision_config), out / f"val-{number}", "val")
+        torch.manual_seed(0)
+        stage_of(model, files, group, out / f"{variant}-{number}", steps, variant)
+        rows += judge(LookStage(model), held, variant is Variant.no_own)
+    result = table_of(rows)
+    names = list(next(iter(result.values())))
+    mean = {}
+    for name in names:
+        known = [values[name] for values in result.values() if values[name] is not None]
+        mean[name] = float(np.mean(known)) if known else None
+    (out / f"{variant}.json").write_text(json.dumps({"steps": steps, "sets": result, "mean": mean}, indent=1) + "\n")
+    table = Table("set", *names)
+    for dataset, values in [*result.items(), ("mean", mean)]:
+        table.add_row(dataset, *("" if values[name] is None else f"{values[name]:.3f}" for name in names))
+    Console(width=160).print(table)
+
+
+def stage_of(
+    model: LookModel, files: list[Path], group: tuple[str, ...], out: Path, steps: int, variant: Variant
+) -> LookModel:
+    """One run without the sets of `group`."""
+    return fit(
+        model, files, [], out, steps=steps, without=group, save_steps=steps,
+        hide_own=variant is Variant.no_own, average=variant is not Variant.no_average,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    run(main)

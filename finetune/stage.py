@@ -1,0 +1,182 @@
+"""Stage 1 as the trainer sees it: cached batches in, losses out, an average of the weights beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import Dataset
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from assistant.modeling import LookModel, LookOutput
+from assistant.reference import Residuals
+from assistant.vision import VisionFeatures
+from assistant.weights import LOOK_PARTS
+from data.knowledge import canonical
+from finetune.features import Batch, choose, read_batch
+from finetune.losses import dice_loss, focal_loss
+
+MAP_WEIGHT, DICE_WEIGHT, LEVEL_WEIGHT, SCORE_WEIGHT, KIND_WEIGHT = 20.0, 0.5, 5.0, 0.5, 0.3
+"""Focal terms are means over mostly empty pictures, hence small; these bring all terms to the same order."""
+FORGET = 0.3
+"""Share of the referenced samples that are shown without their references, anew in each epoch."""
+AVERAGE_DECAY = 0.995
+"""Decay a step of the exponential moving average of the weights: the last 200 steps count."""
+AVERAGE_FILE = "average.safetensors"
+
+
+class BatchDataset(Dataset):
+    """Cached batches for `steps` steps: every file once an epoch, in an order that follows from the seed.
+
+    Args:
+        files: of `features.make_features`.
+        steps: number of batches.
+        kinds: names of the model's kinds, in order.
+        without: sets whose samples are left out.
+        seed: order of the files, and which samples lose their references.
+        hide_own: without the residual of each picture against itself, to see what it is worth.
+    """
+
+    def __init__(
+        self,
+        files: list[Path],
+        steps: int,
+        kinds: Iterable[str],
+        without: Iterable[str] = (),
+        seed: int = 0,
+        hide_own: bool = False,
+    ) -> None:
+        self.hide_own = hide_own
+        self.files, self.steps, self.without, self.seed = files, steps, frozenset(without), seed
+        self.kinds = {name: number for number, name in enumerate(kinds)}
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, step: int) -> dict[str, Tensor]:
+        epoch, place = divmod(step, len(self.files))
+        order = np.random.default_rng([self.seed, epoch, 2]).permutation(len(self.files))
+        batch = read_batch(self.files[order[place]])
+        rng = np.random.default_rng([self.seed, step, 3])
+        rows = [row for row, origin in enumerate(batch.origins) if origin.dataset not in self.without]
+        forget = [row for row in rows if rng.random() < FORGET]
+        tensors = as_tensors(choose(batch, rows or [0], forget), self.kinds)
+        if self.hide_own:
+            hide_own_residual(tensors)
+        return tensors
+
+
+def as_tensors(batch: Batch, kinds: dict[str, int]) -> dict[str, Tensor]:
+    """A batch as the keyword arguments of `LookStage.forward`; the kind is -1 where none is known."""
+    names = [canonical(origin.defect) if origin.label else None for origin in batch.origins]
+    return {
+        **{f"level{number}": level for number, level in enumerate(batch.features.levels)},
+        **{f"residual{number}": level for number, level in enumerate(batch.residuals.maps)},
+        "difference": batch.residuals.difference,
+        "given": batch.residuals.given,
+        "target": batch.target,
+        "weight": batch.weight,
+        "labels": torch.tensor([float(origin.label) for origin in batch.origins]),
+        "kinds": torch.tensor([kinds.get(name, -1) for name in names]),
+    }
+
+
+def hide_own_residual(tensors: dict[str, Tensor]) -> None:
+    """Sets the residual of each picture against itself to 0, in place."""
+    for name, tensor in tensors.items():
+        if name.startswith("residual"):
+            tensor[:, 0] = 0
+
+
+def only(batches: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Collator of ready batches: there is one."""
+    (batch,) = batches
+    return batch
+
+
+class LookStage(nn.Module):
+    """LookModel's trained parts with the losses of stage 1; the tower's features come from files."""
+
+    def __init__(self, model: LookModel) -> None:
+        super().__init__()
+        self.model = model
+        self.model.tower = nn.Identity()  # frozen and not called: checkpoints and averages go without it
+
+    def forward(
+        self, target: Tensor, weight: Tensor, labels: Tensor, kinds: Tensor, **tensors: Tensor
+    ) -> dict[str, Tensor]:
+        """Target and weight [B, 1, H, W], labels and kinds [B], features and residuals -> {"loss", "score" [B]}."""
+        output = self.judge(tensors)
+        logits = output.heatmap_logits.float()
+        wanted = (target * 4).clamp(max=1)  # a cell a quarter full counts as full: cracks are thin
+        loss = MAP_WEIGHT * focal_loss(logits, wanted, weight) + DICE_WEIGHT * dice_loss(logits, wanted, weight)
+        for level in output.selection.level_logits:
+            size = level.shape[-2:]
+            wanted = (F.adaptive_avg_pool2d(target, size) * 4).clamp(max=1)
+            loss = loss + LEVEL_WEIGHT / 4 * focal_loss(level.float(), wanted, F.adaptive_avg_pool2d(weight, size))
+        for logit in (output.map_logit, output.selector_logit, output.score_logit):
+            loss = loss + SCORE_WEIGHT * F.binary_cross_entropy_with_logits(logit.float(), labels, reduction="none")
+        loss = loss.mean()
+        if (kinds >= 0).any():
+            loss = loss + KIND_WEIGHT * F.cross_entropy(
+                output.kind_logits.float(), kinds, ignore_index=-1, label_smoothing=0.05
+            )
+        return {"loss": loss, "score": output.score_logit}
+
+    def judge(self, tensors: dict[str, Tensor]) -> LookOutput:
+        """Cached tensors of a batch -> LookOutput."""
+        count = sum(name.startswith("level") for name in tensors)
+        levels = tuple(  # channels last: a fifth faster on a CPU
+            tensors[f"level{number}"].contiguous(memory_format=torch.channels_last) for number in range(count)
+        )
+        maps = tuple(tensors[f"residual{number}"] for number in range(count - 1))
+        last = levels[-1]
+        features = VisionFeatures(levels, last.flatten(2).transpose(1, 2), (last.shape[2], last.shape[3]))
+        return self.model.judge(features, Residuals(maps, tensors["difference"], tensors["given"]))
+
+
+class Average(TrainerCallback):
+    """Keeps an exponential moving average of the trained weights, in the checkpoints too.
+
+    At the end of the training it takes their place.
+    """
+
+    def __init__(self, stage: LookStage, decay: float = AVERAGE_DECAY) -> None:
+        self.stage = stage
+        self.average = AveragedModel(stage, multi_avg_fn=get_ema_multi_avg_fn(decay))
+
+    def resume(self, checkpoint: Path) -> None:
+        """Takes the average of a checkpoint.
+
+        Raises:
+            FileNotFoundError: it has none.
+        """
+        self.average.load_state_dict(load_file(checkpoint / AVERAGE_FILE))
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        """One more step."""
+        self.average.update_parameters(self.stage)
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
+        """Beside the trainer's own files; runs before the checkpoint is marked as complete."""
+        folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        tensors = {name: value.contiguous() for name, value in self.average.state_dict().items()}
+        save_file(tensors, folder / AVERAGE_FILE)
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        """The average replaces the last weights."""
+        averaged = self.average.module.state_dict()
+        with torch.no_grad():
+            for name, value in self.stage.state_dict().items():
+                if name.removeprefix("model.").startswith(LOOK_PARTS):
+                    value.copy_(averaged[name])

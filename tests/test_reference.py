@@ -1,0 +1,66 @@
+"""Residuals by hand: what recurs is calm, what stands alone is not, and references decide where they are given."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from assistant.reference import References, directions, nearest_residual, own_residual, place_residual, residuals
+
+
+@pytest.fixture
+def unit() -> torch.Tensor:
+    """[4, 12, 12] unit vectors: two patterns in turn, and one odd patch at (5, 7)."""
+    level = torch.zeros(4, 12, 12)
+    level[0, ::2], level[1, 1::2] = 1, 1
+    level[:, 5, 7] = torch.tensor([0.0, 0.0, 1.0, 0.0])
+    return level
+
+
+def test_a_patch_without_its_like_in_the_picture_stands_out(unit):
+    residual = own_residual(unit, radius=1)
+    assert residual[5, 7] == pytest.approx(2**0.5)  # a right angle to everything else
+    residual[5, 7] = 0
+    assert residual.abs().max() < 1e-3
+
+
+def test_near_patches_do_not_vouch_for_each_other(unit):
+    unit[:, 5, 8] = unit[:, 5, 7]
+    assert own_residual(unit, radius=1)[5, 7] > 1
+    assert own_residual(unit, radius=0)[5, 7] < own_residual(unit, radius=1)[5, 7]
+
+
+def test_the_nearest_patch_of_any_reference_counts(unit):
+    blank, same = torch.zeros_like(unit), unit.clone()
+    blank[3] = 1
+    assert nearest_residual(unit, blank[None]).min() == pytest.approx(2**0.5)
+    assert nearest_residual(unit, torch.stack([blank, same])).max() < 1e-3
+
+
+def test_in_place_a_shift_beyond_the_radius_is_seen(unit):
+    assert place_residual(unit, unit.roll((1, 1), (1, 2))[None], radius=1)[3:9, 3:9].max() < 1e-3
+    moved = place_residual(unit, unit.roll((3, 3), (1, 2))[None], radius=1)
+    assert moved[5, 7] > 1  # somewhere else the reference has such a patch, here it has not
+    assert nearest_residual(unit, unit.roll((3, 3), (1, 2))[None])[5, 7] < 1e-3
+
+
+def test_other_grids_have_no_same_place(unit):
+    other = unit[None, :, :8, :8]
+    assert torch.equal(place_residual(unit, other, 1), nearest_residual(unit, other))
+
+
+def test_without_references_only_the_own_channel_speaks():
+    levels = tuple(torch.randn(2, 8, side, side, generator=torch.Generator().manual_seed(side)) for side in (16, 8, 4))
+    memory = References(tuple(level[:1] for level in levels), 1)
+    mixed = residuals(levels, [None, memory])
+    assert mixed.given.tolist() == [0, 1]
+    for level in mixed.maps:
+        assert level.shape[1] == 3 and level[:, 0].any()
+        assert not level[0, 1:].any() and level[1, 1:].any()
+    assert not mixed.difference[0].any() and mixed.difference[1].any()
+    same = residuals(levels, [memory, None])
+    assert same.maps[0][0, 1:].abs().max() < 1e-2  # a picture does not differ from itself
+
+
+def test_directions_have_length_one():
+    assert torch.allclose(directions(torch.randn(1, 6, 5, 5)).norm(dim=1), torch.ones(1, 5, 5))
