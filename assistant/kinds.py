@@ -35,6 +35,10 @@ class KindHead(nn.Module):
 
     def forward(self, selection: Selection, logits: Tensor) -> Tensor:
         """Selection and map logits [B, 1, H, W] -> [B, kinds]; no gradient reaches the map or the adapters."""
+        return self.name(self.facts(selection, logits))
+
+    def facts(self, selection: Selection, logits: Tensor) -> Tensor:
+        """What a kind is told by: features where the map is lit, of the whole picture, and the lit shape -> [B, n]."""
         lit = torch.sigmoid(logits.detach())
         parts = []
         for level in selection.adapted:
@@ -43,8 +47,12 @@ class KindHead(nn.Module):
             everywhere = level.mean(dim=(2, 3))  # [B, d]
             there = (level * weight).sum(dim=(2, 3)) / weight.sum(dim=(2, 3)).clamp_min(1e-4)
             parts += [there - everywhere, everywhere]
-        features = self.dropout(self.norm(torch.cat(parts, dim=1)))
-        return self.mlp(torch.cat([features, shape_facts(lit)], dim=1))
+        return torch.cat([*parts, shape_facts(lit)], dim=1)
+
+    def name(self, facts: Tensor) -> Tensor:
+        """Facts [B, n] -> logits [B, kinds]."""
+        features = self.dropout(self.norm(facts[:, :-SHAPE_FACTS]))
+        return self.mlp(torch.cat([features, facts[:, -SHAPE_FACTS:]], dim=1))
 
 
 def shape_facts(lit: Tensor) -> Tensor:

@@ -29,9 +29,9 @@ from assistant.modeling import LookModel
 from assistant.profiles import read_profile
 from data.readers import read_manifest
 from finetune.features import make_features, read_batch
-from finetune.look import fit, new_model
+from finetune.look import fit
 from finetune.records import RecordSamples
-from finetune.stage import LookStage, as_tensors, hide_own_residual
+from finetune.stage import LookStage, as_tensors, hide_own_residual, new_model
 
 GROUPS = (
     ("ksdd", "elpv", "leather"),

@@ -17,32 +17,22 @@ import typer
 from transformers import EarlyStoppingCallback, Trainer, TrainingArguments
 
 from assistant.command import run
-from assistant.loading import read_config
 from assistant.modeling import LookModel
-from assistant.packaged import fill_tower
-from assistant.profiles import Profile, read_profile
+from assistant.profiles import read_profile
 from assistant.weights import LOOK_FILE, LOOK_PARTS, load_parts, save_parts
 from data.schema import Record
 from finetune.checkpoint import MarkComplete, last_complete
 from finetune.dataset import LookDataset
 from finetune.features import make_features
+from finetune.kinds import fit_kinds
 from finetune.records import training_records
-from finetune.stage import Average, BatchDataset, LookStage, only
+from finetune.stage import Average, BatchDataset, LookStage, new_model, only
 
 BATCH = 16
 HELD_BATCHES = 24
 """Batches of held-out pictures by whose loss the training may stop early."""
 PATIENCE = 4
 """Evaluations without a better held-out loss after which the training stops."""
-
-
-def new_model(profile: Profile) -> LookModel:
-    """A LookModel of the profile's configuration, with its packaged tower and untrained parts of our own."""
-    config = read_config(profile.weights)
-    model = LookModel(config)
-    fill_tower(model.tower.backbone, config.vision_config.backbone, profile.tower_package)
-    model.tower.fold()
-    return model
 
 
 def cached(model: LookModel, records: list[Record], samples: int, seed: int, out: Path) -> list[Path]:
@@ -128,6 +118,8 @@ def train(
     held = [record for record in records if record.split == "calibrate"]
     kept = cached(model, held, HELD_BATCHES * BATCH, seed + 1, out / "held") if held else []
     fit(model, files, kept, out, steps=steps, rate=rate, seed=seed, save_steps=save_steps)
+    right = fit_kinds(model, files, seed)
+    typer.echo(f"kinds right on batches kept apart: {right:.3f}")
     save_parts(model, LOOK_PARTS, chosen.weights / LOOK_FILE)
     typer.echo(f"wrote {chosen.weights / LOOK_FILE}")
 

@@ -14,7 +14,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import Dataset
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from assistant.loading import read_config
 from assistant.modeling import LookModel, LookOutput
+from assistant.packaged import fill_tower
+from assistant.profiles import Profile
 from assistant.reference import Residuals
 from assistant.vision import VisionFeatures
 from assistant.weights import LOOK_PARTS
@@ -29,6 +32,15 @@ FORGET = 0.3
 AVERAGE_DECAY = 0.995
 """Decay a step of the exponential moving average of the weights: the last 200 steps count."""
 AVERAGE_FILE = "average.safetensors"
+
+
+def new_model(profile: Profile) -> LookModel:
+    """A LookModel of the profile's configuration, with its packaged tower and untrained parts of our own."""
+    config = read_config(profile.weights)
+    model = LookModel(config)
+    fill_tower(model.tower.backbone, config.vision_config.backbone, profile.tower_package)
+    model.tower.fold()
+    return model
 
 
 class BatchDataset(Dataset):

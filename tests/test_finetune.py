@@ -19,6 +19,7 @@ from transformers.utils import logging
 
 from assistant.calibration import Calibration
 from assistant.configuration import LookTwiceVisionConfig
+from assistant.errors import RecordError
 from assistant.picture import picture_facts
 from assistant.processing import normalise
 from assistant.profiles import read_profile
@@ -29,6 +30,8 @@ from finetune.chat import ChatTrainer, ConversationDataset, collate, facts_of, p
 from finetune.checkpoint import MARKER, MarkComplete, last_complete
 from finetune.dataset import LookDataset, Mix, cut_window, shrink_mask
 from finetune.features import choose, make_features, read_batch
+from finetune.kinds import facts_of as facts_of_kinds
+from finetune.kinds import fit_kinds
 from finetune.leave_out import GROUPS, judge, table_of
 from finetune.look import fit
 from finetune.looks import KnownLook, make_looks, read_looks
@@ -265,6 +268,27 @@ def test_a_profile_with_named_sets_learns_from_no_other(tmp_path):
     everything, named = read_profile("embedded"), replace(read_profile("embedded-open"), training_sets=("piped_paper",))
     assert {record.dataset for record in training_records(tmp_path, everything)} == {"piped_paper", "secret"}
     assert {record.dataset for record in training_records(tmp_path, named)} == {"piped_paper"}
+
+
+def test_kinds_are_fitted_on_the_finished_map_alone(features):
+    model, _ = tiny_model()
+    before = {name: value.clone() for name, value in model.look_model.state_dict().items()}
+    facts, kinds, sources = facts_of_kinds(model.look_model, features)
+    assert len(facts) == len(kinds) == len(sources) and set(kinds.tolist()) <= {0, 1, 2}
+    fit_kinds(model.look_model, features)
+    after = model.look_model.state_dict()
+    changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"kinds"}
+    with torch.no_grad():
+        named = model.look_model.kinds.name(facts).argmax(dim=1)
+    assert (named == kinds).float().mean() > 0.8  # it can at least learn what it was shown
+
+
+def test_features_without_a_known_kind_are_refused(features, tmp_path):
+    model, _ = tiny_model()
+    model.config.heatmap_config.kinds = ["none of them"]
+    with pytest.raises(RecordError, match="known kind"):
+        fit_kinds(model.look_model, features)
 
 
 def test_every_set_is_left_out_once():
