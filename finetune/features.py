@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -24,7 +25,7 @@ from assistant.modeling import LookModel
 from assistant.processing import normalise
 from assistant.reference import References, Residuals, residuals
 from assistant.vision import VisionFeatures
-from finetune.dataset import LookDataset, Sample
+from finetune.dataset import Sample
 
 cv2.setNumThreads(0)  # samples are drawn in a forked process, which hangs when its parent's OpenCV has threads
 AT_ONCE = 4
@@ -71,10 +72,22 @@ class Batch:
     origins: list[Origin]
 
 
-class _Samples(Dataset):
-    """Raw samples of a LookDataset by number."""
+class SampleSource(Protocol):
+    """Samples by number; those of one batch share a size."""
 
-    def __init__(self, dataset: LookDataset) -> None:
+    batch: int
+
+    def __len__(self) -> int: ...
+
+    def sample(self, index: int) -> Sample:
+        """Sample number `index`, the same on every call."""
+        ...
+
+
+class _Samples(Dataset):
+    """Raw samples of a source by number."""
+
+    def __init__(self, dataset: SampleSource) -> None:
         self.dataset = dataset
 
     def __len__(self) -> int:
@@ -84,7 +97,7 @@ class _Samples(Dataset):
         return self.dataset.sample(index)
 
 
-def make_features(model: LookModel, dataset: LookDataset, out: Path, title: str = "features") -> list[Path]:
+def make_features(model: LookModel, dataset: SampleSource, out: Path, title: str = "features") -> list[Path]:
     """Writes one file a batch of the dataset and returns all files in order; files that exist are kept.
 
     Args:

@@ -7,7 +7,9 @@ The tower looks at every sample once (`OUT/features`), then the small parts are 
 
 from __future__ import annotations
 
+import json
 import random
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +19,7 @@ import typer
 from transformers import EarlyStoppingCallback, Trainer, TrainingArguments
 
 from assistant.command import run
+from assistant.errors import RecordError
 from assistant.modeling import LookModel
 from assistant.profiles import read_profile
 from assistant.weights import LOOK_FILE, LOOK_PARTS, load_parts, save_parts
@@ -36,8 +39,24 @@ PATIENCE = 4
 
 
 def cached(model: LookModel, records: list[Record], samples: int, seed: int, out: Path) -> list[Path]:
-    """Files with the features of `samples` mixed samples, made now or before."""
+    """Files with the features of `samples` mixed samples, made now or before.
+
+    Raises:
+        RecordError: the folder holds features of other pictures, of another seed or of another tower.
+    """
     dataset = LookDataset(records, model.config.vision_config, samples // BATCH * BATCH, BATCH, seed)
+    known = [f"{record.image.name} {record.dataset} {record.label} {record.split}" for record in records]
+    made_of = {
+        "seed": seed,
+        "batch": BATCH,
+        "pictures": zlib.crc32("\n".join(known).encode()),
+        "tower": [model.config.vision_config.backbone, model.config.vision_config.image_side],
+    }
+    note = out / "made-of.json"
+    if note.is_file() and json.loads(note.read_text(encoding="utf-8")) != json.loads(json.dumps(made_of)):
+        raise RecordError(f"The folder {out} holds features of other pictures.", "Name another run folder with --out.")
+    out.mkdir(parents=True, exist_ok=True)
+    note.write_text(json.dumps(made_of, indent=1) + "\n", encoding="utf-8")
     return make_features(model, dataset, out, out.name)
 
 

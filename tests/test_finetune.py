@@ -33,7 +33,7 @@ from finetune.features import choose, make_features, read_batch
 from finetune.kinds import facts_of as facts_of_kinds
 from finetune.kinds import fit_kinds
 from finetune.leave_out import GROUPS, judge, table_of
-from finetune.look import fit
+from finetune.look import cached, fit
 from finetune.looks import KnownLook, make_looks, read_looks
 from finetune.losses import dice_loss, focal_loss
 from finetune.records import RecordSamples, training_records
@@ -157,6 +157,15 @@ def test_a_stopped_cache_goes_on_and_keeps_what_is_there(features, tmp_path):
     assert first[0].stat().st_mtime_ns == kept
     again = read_batch(first[3])
     assert torch.equal(again.features.levels[0], lost.features.levels[0]) and again.origins == lost.origins
+
+
+def test_features_of_other_pictures_are_not_taken_for_these(tmp_path):
+    model, _ = tiny_model()
+    model = model.look_model
+    first = cached(model, [], 16, 0, tmp_path / "features")
+    assert cached(model, [], 16, 0, tmp_path / "features") == first
+    with pytest.raises(RecordError, match="other pictures"):
+        cached(model, [], 16, 1, tmp_path / "features")
 
 
 def test_forgotten_references_leave_the_own_residual(features):
