@@ -11,6 +11,7 @@ import json
 import random
 import zlib
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +26,7 @@ from assistant.profiles import read_profile
 from assistant.weights import LOOK_FILE, LOOK_PARTS, load_parts, save_parts
 from data.schema import Record
 from finetune.checkpoint import MarkComplete, last_complete
-from finetune.dataset import LookDataset
+from finetune.dataset import LookDataset, Mix
 from finetune.features import make_features
 from finetune.kinds import fit_kinds
 from finetune.records import training_records
@@ -38,17 +39,20 @@ PATIENCE = 4
 """Evaluations without a better held-out loss after which the training stops."""
 
 
-def cached(model: LookModel, records: list[Record], samples: int, seed: int, out: Path) -> list[Path]:
+def cached(
+    model: LookModel, records: list[Record], samples: int, seed: int, out: Path, mix: Mix | None = None
+) -> list[Path]:
     """Files with the features of `samples` mixed samples, made now or before.
 
     Raises:
         RecordError: the folder holds features of other pictures, of another seed or of another tower.
     """
-    dataset = LookDataset(records, model.config.vision_config, samples // BATCH * BATCH, BATCH, seed)
+    dataset = LookDataset(records, model.config.vision_config, samples // BATCH * BATCH, BATCH, seed, mix)
     known = [f"{record.image.name} {record.dataset} {record.label} {record.split}" for record in records]
     made_of = {
         "seed": seed,
         "batch": BATCH,
+        "mix": asdict(dataset.mix),
         "pictures": zlib.crc32("\n".join(known).encode()),
         "tower": [model.config.vision_config.backbone, model.config.vision_config.image_side],
     }
@@ -119,6 +123,8 @@ def train(
     samples: Annotated[int, typer.Option(min=BATCH, help="Pictures the tower looks at.")] = 6144,
     steps: Annotated[int, typer.Option(min=1, help=f"Batches of {BATCH}; samples come again.")] = 1100,
     rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 2e-3,
+    own_normals: Annotated[float, typer.Option(help="Share of normals that are photographs or drawn products.")] = 0.35,
+    referenced: Annotated[float, typer.Option(help="Share of samples with normal references.")] = 0.5,
     seed: int = 0,
     go_on: Annotated[bool, typer.Option(help="Start from the profile's look.safetensors, not from nothing.")] = False,
     save_steps: Annotated[int, typer.Option(min=1)] = 200,
@@ -133,7 +139,8 @@ def train(
         load_parts(model, LOOK_PARTS, chosen.weights / LOOK_FILE)
     fitted = [record for record in records if record.split == "fit"]
     typer.echo(f"{len(fitted)} records of {sorted({record.dataset for record in fitted})}; {steps} steps of {BATCH}")
-    files = cached(model, fitted, samples, seed, out / "features")
+    mix = Mix(own_normals=own_normals, referenced=referenced)
+    files = cached(model, fitted, samples, seed, out / "features", mix)
     held = [record for record in records if record.split == "calibrate"]
     kept = cached(model, held, HELD_BATCHES * BATCH, seed + 1, out / "held") if held else []
     fit(model, files, kept, out, steps=steps, rate=rate, seed=seed, save_steps=save_steps)

@@ -106,6 +106,6 @@ def test_links_and_pictures_exist():
 
 
 def test_no_machine_or_registry_is_named():
-    for file in ("README.md", "LOG.md", "weights/embedded/README.md", "weights/embedded-open/README.md"):
+    for file in ("README.md", "LOG.md", "weights/embedded/README.md"):
         text = (ROOT / file).read_text(encoding="utf-8")
         assert not re.search(r"/home/|/root/|/tmp/|site-packages", text), file
