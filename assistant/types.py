@@ -150,10 +150,10 @@ class Finding:
     threshold_source: str
     regions: tuple[Region, ...]
     explanation: str
-    kinds: tuple[tuple[str, float], ...] = ()
     warnings: tuple[str, ...] = ()
     timings: Timings = field(default_factory=Timings)
     profile: str = "embedded"
+    kinds: tuple[tuple[str, float], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dict with the public names; floats rounded to 4 places."""

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 KEYS = {
-    "verdict", "confidence", "verdict_probability", "score", "threshold", "threshold_source", "regions", "explanation",
-    "warnings", "timings", "profile",
+    "verdict", "confidence", "verdict_probability", "score", "threshold", "threshold_source", "regions", "kinds",
+    "explanation", "warnings", "timings", "profile",
 }  # fmt: skip
 
 
