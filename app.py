@@ -173,7 +173,7 @@ class Parts:
         return {
             self.verdict: f"### {render.verdict_line(finding)}", self.meter: render.meter_html(finding),
             self.details: render.evidence_markdown(
-                finding.regions, finding.warnings, finding.kinds if finding.verdict != "normal" else ()
+                finding.regions, finding.warnings, render.shown_kinds(finding)
             ),
         }  # fmt: skip
 

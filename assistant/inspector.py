@@ -27,7 +27,7 @@ from assistant.loading import Loaded, compose
 from assistant.media import media_from_array, media_from_image, read_media
 from assistant.modeling import LookTokens
 from assistant.picture import picture_facts
-from assistant.processing import fit_size, normalise, resize
+from assistant.processing import fit_size, resize
 from assistant.profiles import read_profile
 from assistant.prompts import DEFAULT_QUESTION, MAX_QUESTION, conversation, says_yes, words_match_map
 from assistant.reference import References
@@ -80,9 +80,9 @@ class Inspector:
         if not frames:
             raise MediaError("No reference was given.")
         size = fit_size(*frames[0].size, self.processor.config.vision_config)
-        pixels = [normalise(resize(frame.pixels, size), self.processor.config.vision_config) for frame in frames]
+        pixels = torch.cat([self.processor.pixels(frame.pixels, size) for frame in frames])
         with torch.inference_mode():
-            return self.model.look_model.remember(torch.stack(pixels), len(frames))
+            return self.model.look_model.remember(pixels, len(frames))
 
     def look(self, source: Source, references: References | Sequence[Source] = ()) -> Look:
         """Looks at a picture; no word can change what comes out.

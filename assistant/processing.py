@@ -76,10 +76,10 @@ class LookTwiceProcessor:
             raise ValueError(f"The tokenizer gives the placeholders the ids {ids}, not {list(config.placeholder_ids)}.")
         self.specials = tuple(token.content for token in tokenizer.added_tokens_decoder.values())
 
-    def pixels(self, picture: np.ndarray) -> Tensor:
-        """[H, W, 3] uint8 of any size -> [1, 3, h, w] float32 at the tower's size."""
+    def pixels(self, picture: np.ndarray, size: tuple[int, int] | None = None) -> Tensor:
+        """[H, W, 3] uint8 of any size -> [1, 3, h, w] float32 at `size` = (w, h), the tower's own size when None."""
         config = self.config.vision_config
-        size = fit_size(picture.shape[1], picture.shape[0], config)
+        size = size or fit_size(picture.shape[1], picture.shape[0], config)
         return normalise(resize(picture, size), config).unsqueeze(0)
 
     def look_text(

@@ -50,10 +50,14 @@ def region_facts(regions: Sequence[Region]) -> str:
     return f"On the map: {spoken}{f'; and {more} more' if more > 0 else ''}."
 
 
+def kind_words(kinds: Sequence[tuple[str, float]]) -> str:
+    """At most two kinds of defect, the second only when likely: "crack 78 %, scratch 12 %"; "" for none."""
+    return ", ".join(f"{name} {percent(share)}" for n, (name, share) in enumerate(kinds[:2]) if n == 0 or share >= 0.1)
+
+
 def kind_facts(kinds: Sequence[tuple[str, float]]) -> str:
     """The likeliest kinds of defect in one line: "Kind: crack 78 %, scratch 12 %."; "" when there are none."""
-    spoken = [f"{name} {percent(share)}" for place, (name, share) in enumerate(kinds[:2]) if place == 0 or share >= 0.1]
-    return f"Kind: {', '.join(spoken)}." if spoken else ""
+    return f"Kind: {kind_words(kinds)}." if kinds else ""
 
 
 def look_text(

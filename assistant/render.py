@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from assistant.errors import MediaError
-from assistant.prompts import percent
+from assistant.prompts import kind_words, percent
 from assistant.types import Finding, Look, Region
 
 CLEAR_BELOW, SOLID_FROM = 0.4, 0.85
@@ -106,15 +106,19 @@ def summary_lines(finding: Finding) -> list[str]:
         )
     if not finding.regions:
         lines.append("Nothing stands out on the map.")
-    if finding.verdict != "normal" and finding.kinds:
-        lines.append(kinds_line(finding.kinds))
+    if kinds := shown_kinds(finding):
+        lines.append(kinds_line(kinds))
     return lines + [f"Note: {plain(warning)}" for warning in finding.warnings]
 
 
 def kinds_line(kinds: Sequence[tuple[str, float]]) -> str:
     """The kinds of defect it could be: "Could be: crack 78 %, scratch 12 %"; unlikely ones are left out."""
-    likely = [f"{name} {percent(share)}" for place, (name, share) in enumerate(kinds) if place == 0 or share >= 0.1]
-    return f"Could be: {', '.join(likely)}"
+    return f"Could be: {kind_words(kinds)}"
+
+
+def shown_kinds(finding: Finding) -> tuple[tuple[str, float], ...]:
+    """The kinds of a finding; none beside a verdict of normal."""
+    return () if finding.verdict == "normal" else finding.kinds
 
 
 def evidence_markdown(

@@ -48,7 +48,7 @@ class TimmTower(nn.Module):
         self.eval()
 
     def fold(self) -> TimmTower:
-        """Multiplies the frozen batch statistics into the convolutions: the same output in half the time.
+        """Multiplies the frozen batch statistics into the convolutions: the same output in less time.
 
         Call it once, after the backbone has been filled; its tensors then have other names.
         """

@@ -20,7 +20,6 @@ from torch.utils.data import Dataset
 from transformers import Trainer, TrainingArguments
 
 from assistant.command import run
-from assistant.errors import RecordError
 from assistant.loading import compose
 from assistant.modeling import TOKEN_KINDS, LookTokens, LookTwiceForConditionalGeneration
 from assistant.packaged import native_bfloat16
@@ -31,6 +30,7 @@ from assistant.weights import ADAPTER_FOLDER, LANGUAGE_FILE, LANGUAGE_PARTS, loa
 from data.instruct import Facts, conversation
 from data.knowledge import KINDS, UNKNOWN, canonical
 from finetune.checkpoint import MarkComplete, last_complete
+from finetune.features import feature_files
 from finetune.looks import KnownLook, generator, make_looks, read_looks
 
 TARGETS = r"model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
@@ -163,9 +163,7 @@ def train(
     random.seed(seed)
     torch.manual_seed(seed)
     chosen = read_profile(profile)
-    files = sorted(features.glob("*.safetensors"))[:looks]
-    if not files:
-        raise RecordError(f"There are no cached features in {features}.", "Start python -m finetune.look first.")
+    files = feature_files(features, looks)
     loaded = compose(chosen, stage="look")
     model = loaded.model
     make_looks(model.look_model, loaded.calibration, files, out / "looks", seed)

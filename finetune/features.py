@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from assistant.errors import RecordError
 from assistant.modeling import LookModel
 from assistant.processing import normalise
 from assistant.reference import References, Residuals, residuals
@@ -156,6 +157,18 @@ def _write(model: LookModel, samples: list[Sample], file: Path) -> None:
     origins = [[sample.label, sample.kind, sample.source, sample.dataset, len(sample.references)] for sample in samples]
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     save_file(tensors, file, metadata={"origins": json.dumps(origins)})
+
+
+def feature_files(folder: Path, most: int = 0) -> list[Path]:
+    """The files of `make_features` in a folder, in order; the first `most` of them when it is not 0.
+
+    Raises:
+        RecordError: there is none.
+    """
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise RecordError(f"There are no cached features in {folder}.", "Start python -m finetune.look first.")
+    return files[:most] if most else files
 
 
 def read_batch(file: Path, *, pixels: bool = False) -> Batch:

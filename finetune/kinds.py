@@ -24,7 +24,7 @@ from assistant.modeling import LookModel
 from assistant.profiles import read_profile
 from assistant.weights import LOOK_FILE, LOOK_PARTS, load_parts, save_parts
 from data.knowledge import canonical
-from finetune.features import read_batch
+from finetune.features import feature_files, read_batch
 from finetune.stage import new_model
 
 STEPS, SIZE, RATE = 1500, 256, 1e-3
@@ -93,9 +93,7 @@ def main(
     seed: int = 0,
 ) -> None:
     """Fits the head anew and rewrites the look weights."""
-    files = sorted(features.glob("*.safetensors"))
-    if not files:
-        raise RecordError(f"There are no cached features in {features}.", "Start python -m finetune.look first.")
+    files = feature_files(features)
     chosen = read_profile(profile)
     model = new_model(chosen)
     load_parts(model, LOOK_PARTS, chosen.weights / LOOK_FILE)

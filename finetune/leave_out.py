@@ -23,14 +23,12 @@ from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
 from assistant.command import run
-from assistant.errors import RecordError
 from assistant.heatmap import top_mean
 from assistant.modeling import LookModel
 from assistant.profiles import read_profile
-from data.readers import read_manifest
-from finetune.features import make_features, read_batch
+from finetune.features import feature_files, make_features, read_batch
 from finetune.look import fit
-from finetune.records import RecordSamples
+from finetune.records import RecordSamples, training_records
 from finetune.stage import LookStage, as_tensors, hide_own_residual, new_model
 
 GROUPS = (
@@ -113,12 +111,9 @@ def main(
     limit: Annotated[int, typer.Option(help="Use at most this many batches; 0 means all.")] = 0,
 ) -> None:
     """Trains three times, judges each on what it did not see, and prints the table."""
-    files = sorted(features.glob("*.safetensors"))
-    if not files:
-        raise RecordError(f"There are no cached features in {features}.", "Start python -m finetune.look first.")
-    files = files[:limit] if limit else files
+    files = feature_files(features, limit)
     chosen = read_profile(profile)
-    records = [record for record in read_manifest(data) if record.split == "val"]
+    records = [record for record in training_records(data, chosen) if record.split == "val"]
     rows = []
     for number, group in enumerate(GROUPS):
         model = new_model(chosen)

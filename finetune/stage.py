@@ -123,7 +123,7 @@ class LookStage(nn.Module):
     def forward(
         self, target: Tensor, weight: Tensor, labels: Tensor, kinds: Tensor, **tensors: Tensor
     ) -> dict[str, Tensor]:
-        """Target and weight [B, 1, H, W], labels and kinds [B], features and residuals -> {"loss", "score" [B]}."""
+        """Target and weight [B, 1, H, W], labels and kinds [B], features and residuals -> {"loss": mean}."""
         output = self.judge(tensors)
         logits = output.heatmap_logits.float()
         wanted = (target * 4).clamp(max=1)  # a cell a quarter full counts as full: cracks are thin
@@ -139,7 +139,7 @@ class LookStage(nn.Module):
             loss = loss + KIND_WEIGHT * F.cross_entropy(
                 output.kind_logits.float(), kinds, ignore_index=-1, label_smoothing=0.05
             )
-        return {"loss": loss, "score": output.score_logit}
+        return {"loss": loss}
 
     def judge(self, tensors: dict[str, Tensor]) -> LookOutput:
         """Cached tensors of a batch -> LookOutput."""

@@ -29,7 +29,7 @@ from finetune.calibrate import pixel_cut, platt, two_sided
 from finetune.chat import ChatTrainer, ConversationDataset, collate, facts_of, prepare
 from finetune.checkpoint import MARKER, MarkComplete, last_complete
 from finetune.dataset import LookDataset, Mix, cut_window, shrink_mask
-from finetune.features import choose, make_features, read_batch
+from finetune.features import choose, feature_files, make_features, read_batch
 from finetune.kinds import facts_of as facts_of_kinds
 from finetune.kinds import fit_kinds
 from finetune.leave_out import GROUPS, judge, table_of
@@ -299,6 +299,12 @@ def test_features_without_a_known_kind_are_refused(features, tmp_path):
     model.config.heatmap_config.kinds = ["none of them"]
     with pytest.raises(RecordError, match="known kind"):
         fit_kinds(model.look_model, features)
+
+
+def test_a_folder_without_features_is_one_sentence(tmp_path, features):
+    with pytest.raises(RecordError, match="no cached features"):
+        feature_files(tmp_path)
+    assert feature_files(features[0].parent) == features and feature_files(features[0].parent, 2) == features[:2]
 
 
 def test_every_set_is_left_out_once():

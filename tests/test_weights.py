@@ -11,7 +11,7 @@ from torch import nn
 
 from assistant.errors import ProfileError, WeightsError
 from assistant.loading import read_config
-from assistant.packaged import package_file
+from assistant.packaged import dtype_of, package_file
 from assistant.profiles import profile_names, read_profile
 from assistant.weights import load_parts, save_parts
 from data.knowledge import KINDS
@@ -62,6 +62,15 @@ def test_profiles_are_listed_and_unknown_ones_refused():
         read_profile("no-such-profile")
     with pytest.raises(ProfileError):
         read_profile("../profiles/embedded")
+
+
+@pytest.mark.parametrize(
+    ("hardware", "dtype"), [({"avx512_bf16": True}, torch.bfloat16), ({"avx512_bf16": False}, torch.float32)]
+)
+def test_the_language_model_runs_in_what_the_machine_is_fast_with(monkeypatch, hardware, dtype):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: hardware, raising=False)
+    assert dtype_of("auto") is dtype and dtype_of("float32") is torch.float32
 
 
 def test_a_missing_package_says_how_to_get_it():
