@@ -14,7 +14,7 @@ from assistant.configuration import LookTwiceConfig
 from assistant.heatmap import HeatmapHead, MapTokens, map_summary
 from assistant.kinds import KindHead
 from assistant.look_twice import LookTwiceSelector, Selection
-from assistant.reference import References, Residuals, own_summary, residuals
+from assistant.reference import References, Residuals, mirrored, own_summary, reference_summary, residuals
 from assistant.vision import TimmTower, VisionFeatures
 
 TOKEN_KINDS = ("visual", "suspicious", "map", "comparison")
@@ -73,10 +73,11 @@ class LookModel(PreTrainedModel):
         self.heatmap = HeatmapHead(config.heatmap_config, config.selector_config, config.vision_config)
         self.kinds = KindHead(config.heatmap_config, config.selector_config, config.vision_config)
         levels = len(config.vision_config.channels) - 1
-        self.fusion = nn.Linear(2 + levels, 1)
+        own, compared = levels, 4 * levels + 1
+        self.fusion = nn.Linear(2 + own + compared, 1)
         with torch.no_grad():
             # the map ranks unseen products better than the selector's own head does, so it leads from the start
-            self.fusion.weight.copy_(torch.tensor([[0.3, 0.7, *[0.0] * levels]]))
+            self.fusion.weight.copy_(torch.tensor([[0.3, 0.7, *[0.0] * (own + compared)]]))
             self.fusion.bias.zero_()
         self.post_init()
 
@@ -95,15 +96,17 @@ class LookModel(PreTrainedModel):
         return self.judge(features, residuals(features.levels[1:], memory))
 
     def remember(self, pixel_values: Tensor, count: int) -> References:
-        """Features of K normal pictures, [K, 3, H, W]; `count` of them are pictures of their own."""
-        return References(self.tower(pixel_values).levels[1:], count)
+        """Features of `count` normal pictures [count, 3, H, W] and of their mirror images."""
+        seen = [self.tower(picture).levels[1:] for picture in mirrored(pixel_values).split(1)]
+        return References(tuple(torch.cat(level) for level in zip(*seen, strict=True)), count)
 
     def judge(self, features: VisionFeatures, differences: Residuals) -> LookOutput:
         """What is trained of a look: the tower's features and the residuals -> LookOutput."""
         selection = self.selector(features, differences)
         logits, map_logit, head = self.heatmap(selection, differences)
         own = own_summary(differences)  # what no training can overfit: it ranks some unseen products best of all
-        score = self.fusion(torch.stack([selection.score_logit, map_logit, *own], dim=1)).squeeze(1)
+        compared = [*reference_summary(differences), differences.given]
+        score = self.fusion(torch.stack([selection.score_logit, map_logit, *own, *compared], dim=1)).squeeze(1)
         visual = F.adaptive_avg_pool2d(features.levels[-1], tuple(self.config.visual_grid))  # [B, D, r, c]
         tokens = LookTokens(
             visual=visual.flatten(2).transpose(1, 2),

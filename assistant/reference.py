@@ -15,12 +15,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 RESIDUALS = ("own", "nearest", "in place")
-"""Channels of a residual map: against the picture's own other patches, against any patch of the references, against
-the references' patches at the same place."""
+"""Channels of a residual map: against the picture's own other patches, against any patch of the references and their
+mirror images, against the references' patches at the same place."""
 OWN_NEIGHBOURS = 4
 """A patch that recurs in its own picture has at least this many like it; one look-alike beside a defect is no proof."""
 OWN_SHARE = 0.01
 """Share of a picture's patches that its odd part is summed up from."""
+REFERENCE_SHARE = 0.01
+"""As OWN_SHARE, against the references."""
 OWN_RADIUS = (3, 2, 1, 1)
 """Cells around a patch that show the same thing and are left out of its own picture, finest residual level first."""
 PLACE_RADIUS = (2, 1, 1, 1)
@@ -32,9 +34,9 @@ class References:
     """Patch features of normal references of one product.
 
     Attributes:
-        levels: one [K, C_l, h_l, w_l] float32 a residual level, K pictures or variants of pictures, as the tower gives
-            them; the last level is the tower's last.
-        count: how many pictures were given, >= 1; variants of one picture count once.
+        levels: one [K, C_l, h_l, w_l] float32 a residual level, as the tower gives them: first the `count` pictures,
+            then their variants; the last level is the tower's last.
+        count: how many pictures were given, >= 1; variants do not count.
     """
 
     levels: tuple[Tensor, ...]
@@ -55,6 +57,14 @@ class Residuals:
     maps: tuple[Tensor, ...]
     difference: Tensor
     given: Tensor
+
+
+def mirrored(pixel_values: Tensor) -> Tensor:
+    """Normal pictures [K, 3, H, W] and their three mirror images -> [4 K, 3, H, W], the pictures themselves first.
+
+    A texture's patches occur mirrored too, and a tower that was trained on upright photographs sees those otherwise.
+    """
+    return torch.cat([pixel_values, pixel_values.flip(3), pixel_values.flip(2), pixel_values.flip(2, 3)])
 
 
 def directions(level: Tensor) -> Tensor:
@@ -88,7 +98,7 @@ def _maps(level: Tensor, number: int, references: list[References | None]) -> Te
         if memory is not None:
             known = directions(memory.levels[number])
             maps[index, 1] = nearest_residual(unit[index], known)
-            maps[index, 2] = place_residual(unit[index], known, PLACE_RADIUS[number])
+            maps[index, 2] = place_residual(unit[index], known[: memory.count], PLACE_RADIUS[number])
     return maps
 
 
@@ -124,10 +134,28 @@ def own_summary(differences: Residuals) -> list[Tensor]:
     return summary
 
 
+def reference_summary(differences: Residuals) -> list[Tensor]:
+    """How much the oddest REFERENCE_SHARE of each picture differs from the references, one [B] a level and channel.
+
+    The picture's own middle is taken off: a rough surface differs from any reference everywhere. All are 0 for a
+    picture without references.
+    """
+    summary = []
+    for level in differences.maps:
+        for channel in (1, 2):
+            values = level[:, channel].flatten(1)
+            top = values.topk(max(1, round(values.shape[1] * REFERENCE_SHARE)), dim=1).values.mean(dim=1)
+            summary += [top * 5, (top - values.median(dim=1).values) * 10]
+    return summary
+
+
 def nearest_residual(unit: Tensor, known: Tensor) -> Tensor:
     """Distance of each patch [C, h, w] to the nearest of all patches [K, C, h', w'] -> [h, w]."""
-    memory = known.transpose(0, 1).flatten(1)  # [C, M]
-    return _distance((unit.flatten(1).T @ memory).amax(dim=1)).view(unit.shape[-2:])
+    patches = unit.flatten(1).T  # [N, C]
+    best = unit.new_full((patches.shape[0],), -1.0)
+    for picture in known:  # one by one: all products at once no longer fit the caches
+        best = torch.maximum(best, (patches @ picture.flatten(1)).amax(dim=1))
+    return _distance(best).view(unit.shape[-2:])
 
 
 def place_residual(unit: Tensor, known: Tensor, radius: int) -> Tensor:

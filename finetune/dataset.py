@@ -52,10 +52,10 @@ class Mix:
             defects alone overlooks what every person sees first.
     """
 
-    real: float = 0.30
-    drawn: float = 0.32
-    clean: float = 0.38
-    own_normals: float = 0.35
+    real: float = 0.27
+    drawn: float = 0.38
+    clean: float = 0.35
+    own_normals: float = 0.5
     objects: float = 0.25
     referenced: float = 0.5
 

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from assistant.errors import RecordError
 from assistant.modeling import LookModel
+from assistant.packaged import native_bfloat16
 from assistant.processing import normalise
 from assistant.reference import References, Residuals, residuals
 from assistant.vision import VisionFeatures
@@ -125,20 +126,14 @@ def make_features(model: LookModel, dataset: SampleSource, out: Path, title: str
 @torch.inference_mode()
 def _write(model: LookModel, samples: list[Sample], file: Path) -> None:
     config = model.config.vision_config
-    pictures = [picture for sample in samples for picture in (sample.pixels, *sample.references)]
-    parts = [
-        model.tower(torch.stack([normalise(picture, config) for picture in pictures[start : start + AT_ONCE]])).levels
-        for start in range(0, len(pictures), AT_ONCE)
-    ]
-    everything = [torch.cat(level) for level in zip(*parts, strict=True)]
-    own, memories, position = [], [], 0
-    for sample in samples:
-        count = len(sample.references)
-        own.append(position)
-        known = tuple(level[position + 1 : position + 1 + count] for level in everything[1:])
-        memories.append(References(known, count) if count else None)
-        position += 1 + count
-    levels = [level[own] for level in everything]
+    pictures = torch.stack([normalise(sample.pixels, config) for sample in samples])
+    memories: list[References | None] = []
+    with torch.autocast("cpu", torch.bfloat16, enabled=native_bfloat16()):  # three times as fast where hardware has it
+        parts = [model.tower(some).levels for some in pictures.split(AT_ONCE)]
+        for sample in samples:
+            known = [normalise(picture, config) for picture in sample.references]
+            memories.append(model.remember(torch.stack(known), len(known)) if known else None)
+    levels = [torch.cat(level) for level in zip(*parts, strict=True)]
     differences = residuals(tuple(levels[1:]), memories)
     mask = torch.stack([torch.from_numpy(sample.mask).float() for sample in samples]).unsqueeze(1)
     weight = torch.stack([torch.from_numpy(sample.weight) for sample in samples]).unsqueeze(1)

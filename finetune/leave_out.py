@@ -1,15 +1,16 @@
 """Leave datasets out: every set is judged by a model that never saw it. This is how choices are made.
 
-    python -m finetune.leave_out --data DIR --features RUN/features [--steps N] [--variant NAME]
+    python -m finetune.leave_out --data DIR --features RUN/features [--steps N] [--variant NAME] [--on fit]
 
-Three short runs, each without one group of sets, on the cached features of a look stage; each is judged on the
-validation pictures of the sets it did not see. The shipped weights are then trained on all sets.
+Three short runs, each without one group of sets, on the cached features of a look stage; each is judged on the sets
+it did not see: on pictures of their training folds to choose between variants, on their validation folds to report.
+The shipped weights are then trained on all sets.
 """
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -26,6 +27,7 @@ from assistant.command import run
 from assistant.heatmap import top_mean
 from assistant.modeling import LookModel
 from assistant.profiles import read_profile
+from data.schema import Record
 from finetune.features import feature_files, make_features, read_batch
 from finetune.look import fit
 from finetune.records import RecordSamples, training_records
@@ -41,12 +43,23 @@ POOLINGS = (0.0005, 0.002, 0.004, 0.01, 0.03)
 """Shares of the map's cells whose mean is tried as the picture's score."""
 
 
+CHOICE_PICTURES = 50
+"""Pictures of each set and label that a choice is made on."""
+
+
 class Variant(StrEnum):
     """What is tried."""
 
     base = "base"
     no_own = "no-own-residual"
     no_average = "no-average"
+
+
+class Fold(StrEnum):
+    """Which pictures of an unseen set judge."""
+
+    choose = "fit"
+    report = "val"
 
 
 def judge(stage: LookStage, files: list[Path], hide_own: bool = False) -> list[dict[str, float | str | None]]:
@@ -108,17 +121,18 @@ def main(
     profile: str = "embedded",
     steps: Annotated[int, typer.Option(min=1, help="Steps of each run.")] = 300,
     variant: Variant = Variant.base,
+    on: Annotated[Fold, typer.Option(help="fit: to choose between variants; val: to report.")] = Fold.report,
     limit: Annotated[int, typer.Option(help="Use at most this many batches; 0 means all.")] = 0,
 ) -> None:
     """Trains three times, judges each on what it did not see, and prints the table."""
     files = feature_files(features, limit)
     chosen = read_profile(profile)
-    records = [record for record in training_records(data, chosen) if record.split == "val"]
+    records = judges(training_records(data, chosen), on)
     rows = []
     for number, group in enumerate(GROUPS):
         model = new_model(chosen)
         unseen = [record for record in records if record.dataset in group]
-        held = make_features(model, RecordSamples(unseen, model.config.vision_config), out / f"val-{number}", "val")
+        held = make_features(model, RecordSamples(unseen, model.config.vision_config), out / f"{on}-{number}", on)
         torch.manual_seed(0)
         stage_of(model, files, group, out / f"{variant}-{number}", steps, variant)
         rows += judge(LookStage(model), held, variant is Variant.no_own)
@@ -128,11 +142,27 @@ def main(
     for name in names:
         known = [values[name] for values in result.values() if values[name] is not None]
         mean[name] = float(np.mean(known)) if known else None
-    (out / f"{variant}.json").write_text(json.dumps({"steps": steps, "sets": result, "mean": mean}, indent=1) + "\n")
+    (out / f"{variant}-{on}.json").write_text(
+        json.dumps({"steps": steps, "sets": result, "mean": mean}, indent=1) + "\n"
+    )
     table = Table("set", *names)
     for dataset, values in [*result.items(), ("mean", mean)]:
         table.add_row(dataset, *("" if values[name] is None else f"{values[name]:.3f}" for name in names))
     Console(width=160).print(table)
+
+
+def judges(records: list[Record], on: Fold) -> list[Record]:
+    """The pictures that judge: the whole validation fold, or CHOICE_PICTURES of each set and label to fit on."""
+    chosen, seen = [], Counter[tuple[str, int]]()
+    records = [record for record in records if record.split == on]
+    if on is Fold.report:
+        return records
+    for index in np.random.default_rng(0).permutation(len(records)):
+        group = (records[index].dataset, records[index].label)
+        seen[group] += 1
+        if seen[group] <= CHOICE_PICTURES:
+            chosen.append(records[index])
+    return chosen
 
 
 def stage_of(

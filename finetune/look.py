@@ -22,6 +22,7 @@ from transformers import EarlyStoppingCallback, Trainer, TrainingArguments
 from assistant.command import run
 from assistant.errors import RecordError
 from assistant.modeling import LookModel
+from assistant.packaged import native_bfloat16
 from assistant.profiles import read_profile
 from assistant.weights import LOOK_FILE, LOOK_PARTS, load_parts, save_parts
 from data.schema import Record
@@ -97,7 +98,8 @@ def fit(
         args=TrainingArguments(
             output_dir=str(out), max_steps=steps, per_device_train_batch_size=1, per_device_eval_batch_size=1,
             learning_rate=rate, lr_scheduler_type="cosine", warmup_steps=max(1, steps // 12), weight_decay=0.02,
-            max_grad_norm=1.0, use_cpu=not torch.cuda.is_available(), dataloader_num_workers=0,
+            max_grad_norm=1.0, use_cpu=not torch.cuda.is_available(), bf16=native_bfloat16(),
+            dataloader_num_workers=1, dataloader_prefetch_factor=2,
             remove_unused_columns=False, logging_steps=20, save_steps=save_steps, save_total_limit=2,
             eval_strategy="steps" if held else "no", eval_steps=evaluate_steps, metric_for_best_model="loss",
             prediction_loss_only=True, report_to="none", seed=seed, disable_tqdm=False,
