@@ -32,20 +32,26 @@ from data.strokes import (
 
 
 def _two_tones(image: Array, area: Array, rng: Rng) -> tuple[Window, Array]:
-    """A window with two clearly separate tones, and where it has the brighter one [h, w] bool.
+    """A window with two clearly separate tones in many borders, and where it has the brighter one [h, w].
 
-    Raises ValueError when none of sixteen places has (Otsu's threshold, 1979, must leave little spread on each side).
+    Raises ValueError when none of 24 places has (Otsu's threshold, 1979, must leave little spread on each side).
     """
     half = max(20.0, 0.11 * min(area.shape))
-    for _ in range(16):
+    for _ in range(24):
         window = cut_around(area.shape, *pick_point(area, rng), half)
         crop = cv2.cvtColor(np.ascontiguousarray(image[window]), cv2.COLOR_RGB2GRAY)
         bright = cv2.threshold(crop, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)[1] > 0
         if not 0.06 < bright.mean() < 0.94:
             continue
-        high, low = crop[bright].astype(np.float32), crop[~bright].astype(np.float32)
+        # Away from the half-toned rims each side is nearly flat.
+        flat = cv2.morphologyEx(bright.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) == 0
+        high, low = crop[bright & flat].astype(np.float32), crop[~bright & flat].astype(np.float32)
+        if min(len(high), len(low)) < 30:
+            continue
         gap, spread = high.mean() - low.mean(), np.hypot(high.std(), low.std())
-        if gap > 50 and spread < 0.36 * gap:
+        # Artwork has many borders; the one outline of a part on its ground is none.
+        borders = np.count_nonzero(bright[1:] != bright[:-1]) + np.count_nonzero(bright[:, 1:] != bright[:, :-1])
+        if gap > 50 and spread < 0.13 * gap and borders > 3.5 * max(bright.shape):
             return window, bright
     raise ValueError("no artwork of two tones")
 
@@ -77,12 +83,12 @@ def artwork_fault(image: Array, area: Array, rng: Rng, strength: float) -> Pair:
     y, x = pick_point(fit, rng)
     grown = 0.75 + 0.5 * strength
     if form == "through":
-        radius = float(depth[y, x]) * max(1.25, rng.uniform(1.2, 1.6) * grown) + 1
+        radius = max(float(depth[y, x]) * max(1.25, rng.uniform(1.2, 1.6) * grown) + 1, 3.5)
     elif form == "edge":
         around = depth[max(y - 9, 0) : y + 10, max(x - 9, 0) : x + 10].max()
-        radius = float(np.clip(around * rng.uniform(0.5, 1.0), 2.2, 7 * scale + 1)) * grown
+        radius = float(np.clip(around * rng.uniform(0.5, 1.0), 3.2, 7 * scale + 2)) * grown
     else:
-        radius = float(np.clip(depth[y, x] * rng.uniform(0.35, 0.8), 2.0, 9 * scale + 1)) * grown
+        radius = float(np.clip(depth[y, x] * rng.uniform(0.35, 0.8), 3.0, 9 * scale + 1)) * grown
     place = (y + window[0].start, x + window[1].start)
     # A ragged outline tells a spurious disc from a pad, and a pinhole from a drilled hole.
     shape = blob(

@@ -83,8 +83,8 @@ def test_grey_stays_grey(kind: str) -> None:
 
 @pytest.mark.parametrize("size", [(64, 64), (64, 300), (500, 120), (640, 256), (1024, 1024)])
 def test_any_size_and_aspect(size: tuple[int, int]) -> None:
-    before = source("text print", size)
     for seed, kind in enumerate(KINDS if max(size) < 1024 else KINDS[::4]):
+        before = source(FIT.get(kind, "text print"), size)
         check_facts(before, draw_defect(before, np.random.default_rng(seed), kind))
 
 
