@@ -1,4 +1,4 @@
-"""Fourteen kinds of drawn defect, each one function in `GENERATORS`.
+"""The kinds of drawn defect, each one function in `GENERATORS`, here and in `data.faults`.
 
 Contract: `(image, area, rng, strength) -> (drawn, alpha)`, where `image` [H, W, 3] uint8 RGB is never written to,
 `area` [H, W] bool says where drawing is allowed (at least one pixel True), `strength` goes from 0 (barely visible) to
@@ -16,6 +16,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+from data.faults import artwork_fault, dead_area, fray, hairline, pores, shatter, uneven
 from data.strokes import (
     LARGEST_SHARE,
     SMALLEST_PIXELS,
@@ -342,5 +343,12 @@ GENERATORS: dict[str, Generator] = {
         misprint,
         discolouration,
         blur,
+        artwork_fault,
+        shatter,
+        dead_area,
+        hairline,
+        pores,
+        fray,
+        uneven,
     )
 }

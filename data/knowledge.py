@@ -56,7 +56,7 @@ _ALL = (
         ("stress or overload", "an impact", "fatigue or ageing of the material", "strain from heat and cold"),
         ("grow under load", "let moisture in and grow", "weaken the piece until it fails"),
         ("take it out of use until the crack is assessed", "measure its length and check whether it grows", "look for more cracks nearby and check the load"),
-        least="serious", words=("cracked", "cracking", "fissure"), also=("a fissure",),
+        least="serious", types=("hairline", "dead area"), words=("cracked", "cracking", "fissure"), also=("a fissure",),
     ),
     Kind(
         "scratch", "a scratch",
@@ -70,7 +70,7 @@ _ALL = (
         ("an impact", "too much load", "a knock at the edge during handling"),
         ("leave loose pieces and sharp edges", "make the piece unusable", "spread under load"),
         ("reject the piece", "collect loose pieces and check the fixtures for impacts", "check packing and handling for knocks"),
-        least="moderate", types=("chip", "broken", "broken large", "broken small", "broken teeth", "damaged case"),
+        least="moderate", types=("chip", "shatter", "broken", "broken large", "broken small", "broken teeth", "damaged case"),
         words=("broken", "breakage", "chip", "chipped", "fracture", "fractured"), also=("a chip", "a fracture", "breakage"),
     ),
     Kind(
@@ -78,7 +78,7 @@ _ALL = (
         ("a puncture", "missing material", "gas trapped while the material set"),
         ("weaken the piece", "let liquid or air through", "collect moisture"),
         ("check how deep it goes", "reject the piece if it has to be tight or strong", "check the steps before for punctures and trapped gas"),
-        least="moderate", types=("blowhole", "poke", "poke insulation"), words=("blowhole", "puncture", "punctured", "pore", "perforation"), also=("a puncture", "a pore", "a blowhole"),
+        least="moderate", types=("blowhole", "pores", "poke", "poke insulation"), words=("blowhole", "puncture", "punctured", "pore", "perforation"), also=("a puncture", "a pore", "a blowhole"),
     ),
     Kind(
         "cut", "a cut",
@@ -200,7 +200,7 @@ _ALL = (
         ("etching that went wrong", "a fault in exposure or in the mask", "a particle on the board during exposure"),
         ("interrupt or bridge a track", "make the board fail"),
         ("test the board electrically", "compare the track with the layout"),
-        least="serious", types=("circuit", "open", "short", "mousebite", "spur", "copper", "pinhole"),
+        least="serious", types=("circuit", "artwork fault", "open", "short", "mousebite", "spur", "copper", "pinhole"),
         words=("circuit defect", "short circuit", "open circuit", "mouse bite", "mousebite"), also=("a short circuit",),
     ),
 )

@@ -1,4 +1,4 @@
-"""Drawn normal scenes: surfaces, parts on a plain ground, and prints, never two alike.
+"""Drawn normal scenes, never two alike: plain moulded parts, and by name every family of surface, part and print.
 
 Each family is a function `(rng, height, width) -> [H, W, 3] uint8` of the clean scene; `draw_product` picks one and
 adds what every camera adds. Hard-edged scenes are drawn at twice the size and shrunk, which smooths their edges.
@@ -12,29 +12,24 @@ from functools import partial
 import cv2
 import numpy as np
 
+from data.parts import cable, casting, cell, ceramic, screw, vessel, zipper
+from data.prints import artwork, barcode, circuit, logo_print, plain_ground, text_print
 from data.strokes import smooth_noise
 from data.surfaces import (
     brushed_metal,
     cloth,
+    fibre,
+    grain,
     leather,
     paper,
     perforation,
     pigment,
-    random_colour,
     stone,
     tiles,
     wood,
 )
 
 Family = Callable[[np.random.Generator, int, int], np.ndarray]
-
-
-def _ground(rng: np.random.Generator, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """A plain ground [H, W, 3] uint8, and the colour [3] of a part or ink upon it, well apart in tone."""
-    ground, part = random_colour(rng, 15, 245, 15), random_colour(rng, 40, 215, 25)
-    if abs(ground.mean() - part.mean()) < 70:
-        part = np.clip(part + (90 if ground.mean() < 125 else -90), 10, 245).astype(np.float32)
-    return np.full((height, width, 3), pigment(ground), np.uint8), part
 
 
 def _shine(scene: np.ndarray, mask: np.ndarray, rng: np.random.Generator, depth: float) -> np.ndarray:
@@ -63,7 +58,7 @@ def _disc(mask: np.ndarray, y: float, x: float, radius: float, value: int) -> No
 def _part(rng: np.random.Generator, mask: np.ndarray, inner: list[tuple[np.ndarray, float]]) -> np.ndarray:
     """Compose a part at double size: its mask on a ground, darker or lighter inner zones, gloss, a cast shadow."""
     high, wide = mask.shape
-    scene, colour = _ground(rng, high, wide)
+    scene, colour = plain_ground(rng, high, wide)
     if rng.random() < 0.4:
         shadow = cv2.resize(mask, (wide // 8, high // 8), interpolation=cv2.INTER_AREA)
         shadow = cv2.GaussianBlur(np.roll(shadow, rng.integers(-2, 3, 2), (0, 1)), (0, 0), 1.5)
@@ -185,95 +180,6 @@ def connector(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     return _part(rng, mask, [(slots, rng.choice([0.35, 0.5, 1.6]))])
 
 
-def text_print(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Printed lines of letters and figures in one of several faces and sizes."""
-    scene, colour = _ground(rng, 2 * height, 2 * width)
-    letters = list("ABCDEFGHIJKLMNOPRSTUVWXYZabcdefghiklmnoprstuvwxyz0123456789   -./")
-    face, scale = int(rng.choice([0, 2, 3, 4])), rng.uniform(0.6, 2.2) * min(height, width) / 320 * 1.6
-    thick, pace = max(1, round(scale * rng.uniform(1, 3))), int(rng.uniform(36, 60) * scale)
-    for y in range(int(pace * 1.2), 2 * height - pace // 3, pace):
-        line = "".join(rng.choice(letters, int(rng.integers(6, 60))))[: max(3, int(1.8 * width / (19 * scale)))]
-        cv2.putText(scene, line, (int(0.06 * width), y), face, scale, pigment(colour), thick, cv2.LINE_AA)
-    return cv2.resize(scene, (width, height), interpolation=cv2.INTER_AREA)
-
-
-def logo_print(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Simple shapes of a few colours, once in the middle or repeated as a pattern."""
-    scene, colour = _ground(rng, 2 * height, 2 * width)
-    repeats = int(rng.choice([1, 2, 3, 5]))
-    cell_high, cell_wide, unit = 2 * height / repeats, 2 * width / repeats, 0.84 * min(height, width) / repeats
-    shapes = [(0, np.zeros(2), 0.95, pigment(colour), 5, 0.0)]
-    shapes += [
-        (
-            int(rng.integers(3)),
-            rng.uniform(-0.4, 0.4, 2),
-            rng.uniform(0.2, 0.9),
-            pigment(random_colour(rng, 20, 235, 60)),
-            int(rng.integers(3, 9)),
-            rng.uniform(0, 360),
-        )
-        for _ in range(rng.integers(1, 5))
-    ]
-    for row in range(repeats):
-        for column in range(repeats):
-            for form, offset, size, ink, sides, turn in shapes:
-                x, y = (column + 0.5) * cell_wide + offset[0] * unit, (row + 0.5) * cell_high + offset[1] * unit
-                at, far = (int(x), int(y)), int(size * unit)
-                if form == 0:
-                    cv2.circle(scene, at, far, ink, -1 if sides % 2 else max(2, far // 5), cv2.LINE_AA)
-                elif form == 1:
-                    corners = cv2.ellipse2Poly(at, (far, far), int(turn), 0, 359, 360 // sides)
-                    cv2.fillPoly(scene, [corners], ink, cv2.LINE_AA)
-                else:
-                    cv2.ellipse(scene, at, (far, far // 2), turn, 0, 280, ink, far // 6 + 1, cv2.LINE_AA)
-    return cv2.resize(scene, (width, height), interpolation=cv2.INTER_AREA)
-
-
-def barcode(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Bars of four widths above a line of figures."""
-    scene = np.full((2 * height, 2 * width, 3), pigment(random_colour(rng, 190, 250, 10)), np.uint8)
-    ink, module = pigment(random_colour(rng, 5, 60, 10)), max(2, int(width * rng.uniform(0.008, 0.02)))
-    top, bottom = int(height * rng.uniform(0.2, 0.5)), int(height * rng.uniform(1.3, 1.7))
-    x = int(0.15 * width)
-    while x < 1.8 * width:
-        bar, gap = rng.integers(1, 5, 2) * module
-        cv2.rectangle(scene, (x, top), (int(x + bar) - 1, bottom), ink, -1)
-        x += int(bar + gap)
-    figures = "".join(rng.choice(list("0123456789"), 12))
-    cv2.putText(scene, figures, (int(0.2 * width), bottom + int(0.2 * height)), 0, width / 190, ink, 2, cv2.LINE_AA)
-    return cv2.resize(scene, (width, height), interpolation=cv2.INTER_AREA)
-
-
-def circuit(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """A circuit board: tracks with bends of 45 degrees, pads, drilled holes and chips."""
-    board = np.array([rng.uniform(5, 60), rng.uniform(50, 130), rng.uniform(20, 120)], np.float32)
-    scene = np.full((2 * height, 2 * width, 3), pigment(board), np.uint8)
-    track, pad = pigment(board, 1.5, 25), pigment(random_colour(rng, 150, 230, 12))
-    step = int(min(height, width) * rng.uniform(0.06, 0.12))
-    thick, ends = max(2, step // 5), []
-    for _ in range(int(rng.integers(18, 40))):
-        at = np.array([rng.integers(1, 2 * width // step), rng.integers(1, 2 * height // step)])
-        path, heading = [at], int(rng.integers(8))
-        for _ in range(int(rng.integers(2, 5))):
-            heading += int(rng.integers(-1, 2))
-            way = np.round([np.cos(heading * np.pi / 4), np.sin(heading * np.pi / 4)])
-            path.append(path[-1] + way.astype(int) * rng.integers(1, 5))
-        cv2.polylines(scene, [np.array(path) * step], False, track, thick, cv2.LINE_AA)
-        ends += [path[0] * step, path[-1] * step]
-    for _ in range(int(rng.integers(1, 5))):
-        x, y = rng.integers(0, [2 * width, 2 * height])
-        wide, high = rng.integers(2, 7, 2) * step
-        for leg in range(int(x), int(x + wide), step // 2 + 1):
-            cv2.rectangle(scene, (leg, int(y) - step // 2), (leg + step // 4, int(y + high) + step // 2), pad, -1)
-        cv2.rectangle(
-            scene, (int(x), int(y)), (int(x + wide), int(y + high)), pigment(random_colour(rng, 15, 50, 4)), -1
-        )
-    for x, y in ends:
-        cv2.circle(scene, (int(x), int(y)), int(step * 0.35), pad, -1, cv2.LINE_AA)
-        cv2.circle(scene, (int(x), int(y)), int(step * 0.14), (20, 20, 20), -1, cv2.LINE_AA)
-    return cv2.resize(scene, (width, height), interpolation=cv2.INTER_AREA)
-
-
 _FAMILIES: dict[str, Family] = {
     "cloth": cloth,
     "brushed metal": brushed_metal,
@@ -294,8 +200,20 @@ _FAMILIES: dict[str, Family] = {
     "logo print": logo_print,
     "barcode": barcode,
     "circuit": circuit,
+    "artwork": artwork,
+    "vessel": vessel,
+    "casting": casting,
+    "cell": cell,
+    "ceramic": ceramic,
+    "fibre": fibre,
+    "grain": grain,
+    "screw": screw,
+    "cable": cable,
+    "zipper": zipper,
 }
 PRODUCTS: tuple[str, ...] = tuple(_FAMILIES)
+_SCANNED = 0.6
+"""Share of artwork taken as a clean scan, without the camera's light, grain and blur."""
 
 
 def draw_product(rng: np.random.Generator, size: tuple[int, int] = (320, 320), name: str | None = None) -> np.ndarray:
@@ -308,6 +226,8 @@ def draw_product(rng: np.random.Generator, size: tuple[int, int] = (320, 320), n
         raise ValueError(f"unknown product {chosen!r}; known: {', '.join(PRODUCTS)}")
     height, width = size
     scene = _FAMILIES[chosen](rng, height, width)
+    if chosen == "artwork" and rng.random() < _SCANNED:
+        return scene
     angle, fall = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.18)
     rows, columns = np.ogrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     light = (1 + fall * (columns * np.cos(angle) + rows * np.sin(angle)) / 1.4).astype(np.float32)

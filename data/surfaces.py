@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from data.strokes import smooth_noise
+from data.strokes import log_uniform, smooth_noise
 
 Colour = tuple[int, ...]
 
@@ -131,3 +131,41 @@ def tiles(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     )
     mortar = random_colour(rng, 40, 220, 8)
     return (mortar + (face - mortar) * joint).astype(np.uint8)
+
+
+def fibre(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """Paper, felt or fleece: cloudy formation, fibres lying every way, specks too small to mind."""
+    number, bend = int(log_uniform(rng, 60, 500)), rng.uniform(0.1, 0.7)
+    long = min(height, width) * log_uniform(rng, 0.02, 0.15)
+    starts, headings = rng.uniform(0, [width, height], (number, 1, 2)), rng.uniform(0, 6.28, (number, 1))
+    turns = headings + np.cumsum(rng.normal(0, bend, (number, 7)), 1)
+    steps = np.stack([np.cos(turns), np.sin(turns)], -1) * (long / 7)
+    paths = np.round((starts + np.cumsum(steps, 1)) * 16).astype(np.int32)
+    ink = np.full((height, width), 128, np.uint8)
+    for share, side in ((slice(None, None, 2), 1), (slice(1, None, 2), -1)):
+        tone = int(128 + side * rng.uniform(50, 127))
+        cv2.polylines(ink, list(paths[share]), False, tone, int(rng.integers(1, 3)), cv2.LINE_AA, 4)
+    cloud = rng.uniform(0.2, 0.8) * smooth_noise(height, width, log_uniform(rng, 8, 40), rng, 3)
+    field = (ink.astype(np.float32) - 128) * np.float32(rng.uniform(0.4, 1.8) / 128) + cloud
+    specks = rng.integers(0, [height, width], (int(log_uniform(rng, 3, 150)), 2))
+    field[specks[:, 0], specks[:, 1]] -= np.float32(rng.uniform(0.5, 2.5))
+    field += rng.uniform(0.1, 0.5) * rng.standard_normal((height, width), dtype=np.float32)
+    return paint(field, random_colour(rng, 70, 235, 20), rng.uniform(4, 22))
+
+
+def grain(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """Rolled or ground metal or graphite: short streaks one way, speckles dark and bright."""
+    noise = rng.standard_normal((height, width), dtype=np.float32)
+    field = sum(
+        cv2.blur(noise, (long, 1)) * (np.float32(long) ** 0.5 * weight)
+        for long, weight in ((int(rng.integers(3, 9)), rng.uniform(0.3, 0.7)), (int(rng.integers(15, 60)), 0.5))
+    )
+    speckle = smooth_noise(height, width, rng.uniform(1.5, 4), rng, 2)
+    limit = rng.uniform(0.8, 1.4)
+    field = field + (
+        np.clip(speckle - limit, 0, 1) * rng.normal(0, 3) - np.clip(-speckle - limit, 0, 1) * rng.uniform(0, 3)
+    )
+    field = field + rng.uniform(0.1, 0.9) * smooth_noise(height, width, max(height, width) / 4, rng, 2)
+    if rng.random() < 0.25:
+        field = cv2.resize(np.ascontiguousarray(field.T), (width, height))
+    return paint(field, random_colour(rng, 40, 200, 8), rng.uniform(6, 24))
