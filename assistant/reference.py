@@ -171,7 +171,7 @@ def place_residual(unit: Tensor, known: Tensor, radius: int) -> Tensor:
     for dy in range(2 * radius + 1):
         for dx in range(2 * radius + 1):
             shifted = padded[:, :, dy : dy + height, dx : dx + width]
-            best = torch.maximum(best, torch.einsum("chw,kchw->khw", unit, shifted).amax(dim=0))
+            best = torch.maximum(best, (unit * shifted).sum(dim=1).amax(dim=0))
     return _distance(best)
 
 

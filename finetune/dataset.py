@@ -57,7 +57,7 @@ class Mix:
     clean: float = 0.35
     own_normals: float = 0.5
     objects: float = 0.25
-    referenced: float = 0.5
+    referenced: float = 0.4
 
 
 @dataclass(frozen=True)

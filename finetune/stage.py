@@ -31,6 +31,10 @@ FORGET = 0.3
 """Share of the referenced samples that are shown without their references, anew in each epoch."""
 AVERAGE_DECAY = 0.995
 """Decay a step of the exponential moving average of the weights: the last 200 steps count."""
+STYLE_SHARE = 0.5
+"""Share of the training steps in which pictures lend each other their style."""
+STYLE_BETA = 0.2
+"""How much they lend: Beta(0.2, 0.2), mostly nearly nothing or nearly all of a random share."""
 AVERAGE_FILE = "average.safetensors"
 
 
@@ -112,18 +116,39 @@ def only(batches: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     return batch
 
 
+def mix_styles(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Each picture's channel means and spreads of a level, mixed with those of another picture of the batch.
+
+    MixStyle (Zhou et al., ICLR 2021, arXiv 2104.02008, equations 3 to 5): what stays is where a picture differs from
+    itself, what changes is what product and light it shows. Residuals stay as they are.
+    """
+    count = tensors["given"].shape[0]
+    order = torch.randperm(count)
+    share = torch.distributions.Beta(STYLE_BETA, STYLE_BETA).sample((count, 1, 1, 1))
+    mixed = dict(tensors)
+    for name, level in tensors.items():
+        if name.startswith("level"):
+            mean, spread = level.mean((2, 3), keepdim=True), level.std((2, 3), keepdim=True) + 1e-5
+            other_mean = share * mean + (1 - share) * mean[order]
+            other_spread = share * spread + (1 - share) * spread[order]
+            mixed[name] = (level - mean) / spread * other_spread + other_mean
+    return mixed
+
+
 class LookStage(nn.Module):
     """LookModel's trained parts with the losses of stage 1; the tower's features come from files."""
 
-    def __init__(self, model: LookModel) -> None:
+    def __init__(self, model: LookModel, mix_style: bool = True) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.mix_style = model, mix_style
         self.model.tower = nn.Identity()  # frozen and not called: checkpoints and averages go without it
 
     def forward(
         self, target: Tensor, weight: Tensor, labels: Tensor, kinds: Tensor, **tensors: Tensor
     ) -> dict[str, Tensor]:
         """Target and weight [B, 1, H, W], labels and kinds [B], features and residuals -> {"loss": mean}."""
+        if self.training and self.mix_style and float(torch.rand(())) < STYLE_SHARE:
+            tensors = mix_styles(tensors)
         output = self.judge(tensors)
         logits = output.heatmap_logits.float()
         wanted = (target * 4).clamp(max=1)  # a cell a quarter full counts as full: cracks are thin
