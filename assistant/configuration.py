@@ -46,8 +46,6 @@ class LookTwiceSelectorConfig(PreTrainedConfig):
         temperature: divides the cosine difference of anomalous and normal embedding.
         query_grid: rows and columns of the suspicious tokens.
         dropout: on the descriptor, while training.
-        level_norm: "picture" scales a level by the spread of all its channels together, "channel" takes off each
-            channel's own mean as well, so that only what differs within the picture is left.
     """
 
     model_type = "looktwice_selector"
@@ -57,7 +55,6 @@ class LookTwiceSelectorConfig(PreTrainedConfig):
     temperature: float = 0.07
     query_grid: list[int] | tuple[int, ...] = (2, 2)
     dropout: float = 0.2
-    level_norm: str = "picture"
 
 
 class LookTwiceHeatmapConfig(PreTrainedConfig):

@@ -52,10 +52,8 @@ class LookTwiceSelector(nn.Module):
         )
         self.anomalous = nn.Parameter(torch.randn(size) * size**-0.5)
         self.normal = nn.Parameter(torch.randn(size) * size**-0.5)
-        groups = {"picture": lambda channels: 1, "channel": lambda channels: channels}[config.level_norm]
         self.adapters = nn.ModuleList(
-            nn.Sequential(nn.GroupNorm(groups(channels), channels), nn.Conv2d(channels, size, 1))
-            for channels in vision.channels
+            nn.Sequential(nn.GroupNorm(1, channels), nn.Conv2d(channels, size, 1)) for channels in vision.channels
         )
         self.prompts = nn.ModuleList(nn.Linear(2 * size, size) for _ in vision.channels)
         # every level but the finest has a residual; at zero a new model is the paper's selector
