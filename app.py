@@ -30,6 +30,7 @@ from assistant.prompts import DEFAULT_QUESTION, MAX_QUESTION  # noqa: E402
 from assistant.session import Done, Looked, Stage, Words  # noqa: E402
 from assistant.types import Finding, Look, Media  # noqa: E402
 from data.examples import example_pictures  # noqa: E402
+from folder_tab import build_tab  # noqa: E402
 
 MAX_WAITING, SHOWN_SIDE = 16, 480  # visitors in the queue, pixels of a picture in the chat
 REFUSED = "Only pictures uploaded here are looked at: addresses and paths are not opened."
@@ -181,7 +182,10 @@ class Parts:
 def build(desk: Desk) -> Page:
     """The page for one model."""
     with Page(title="LookTwice", analytics_enabled=False, delete_cache=(600, 3600)) as page:
-        parts = Parts()
+        with gr.Tab("Chat"):
+            parts = Parts()
+        with gr.Tab("Folder"):
+            build_tab(desk, is_upload, BROKEN)
 
         def chat(message: dict[str, Any] | None, talk: Talk | None) -> Changes:
             """Answer a message of text and at most one uploaded picture; the first result is the conversation."""
@@ -320,7 +324,7 @@ def main(
     profile: Annotated[str, typer.Option(help="The model to use.")] = "embedded",
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen at.")] = 7860,
-    max_file_size: Annotated[str, typer.Option(help="Largest upload.")] = "20mb",
+    max_file_size: Annotated[str, typer.Option(help="Largest upload.")] = "200mb",
 ) -> None:
     """Serve the chat page."""
     uploads = tempfile.mkdtemp(prefix="looktwice-")  # of this run alone, gone with it

@@ -14,6 +14,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from assistant.batch_command import EngineName
+from assistant.batch_command import run as run_folder
 from assistant.command import BAD_INPUT
 from assistant.errors import LookTwiceError, MediaError, QuestionError
 from assistant.prompts import MAX_QUESTION
@@ -30,9 +32,18 @@ def main(
     as_json: Annotated[bool, typer.Option("--json", help="Print the finding as one JSON object.")] = False,
     heatmap: Annotated[Path | None, typer.Option("--heatmap", help="Write the heatmap on the picture as PNG.")] = None,
     profile: Annotated[str, typer.Option("--profile", help="The model to use.")] = "embedded",
+    batch: Annotated[bool, typer.Option("--batch", help="PATH is a folder or a zip: list its pictures.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", help="Of --batch: folder to keep and go on in.")] = None,
+    engine: Annotated[EngineName, typer.Option("--engine", help="Of --batch: who runs it.")] = EngineName.plain,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Of --engine ray: processes.")] = 2,
 ) -> None:
     """Look at a picture and say whether something is wrong with it, where, and why."""
     try:
+        if batch:
+            if ask is not None or heatmap is not None:
+                raise QuestionError("--ask and --heatmap are for one picture, not for --batch.")
+            run_folder(path, out, profile, engine, workers, as_json)
+            return
         media = _checked_input(path, ask, heatmap, profile)  # before the model, which takes seconds to load
         with redirect_stdout(sys.stderr) if as_json else nullcontext():  # a library that prints must not break the JSON
             finding = _inspect(media, ask, heatmap, profile, streaming=not as_json)

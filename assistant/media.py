@@ -52,7 +52,7 @@ def read_media(source: bytes | os.PathLike, *, name: str | None = None) -> Media
         data = source
     elif isinstance(source, os.PathLike):
         label = safe_name(name or os.path.basename(os.fsdecode(source)))
-        data = _read_file(source, label)
+        data = read_file(source, label)
     else:
         raise TypeError(
             f"read_media takes bytes or a pathlib.Path given by the program's owner, not {type(source).__name__}; "
@@ -116,8 +116,11 @@ def safe_name(text: str) -> str:
     return "picture" if shown in ("", ".", "..") else shown
 
 
-def _read_file(path: os.PathLike, label: str) -> bytes:
-    """All bytes of a regular file. Checked before opening (opening a device can act on it) and again after."""
+def read_file(path: os.PathLike, label: str) -> bytes:
+    """All bytes of a regular file. Checked before opening (opening a device can act on it) and again after.
+
+    Raises MediaError, with `label` as the name, when there is none or it cannot be read or is over MAX_BYTES.
+    """
     try:
         _check_regular(os.stat(path), label)
         # Without O_NONBLOCK, a file swapped for a FIFO between the two checks would block for ever.
