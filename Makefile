@@ -50,6 +50,7 @@ screenshot: .venv/ready-dev
 	$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps -r requirements-embedded.txt
 	touch $@
 
-.venv/ready-dev: .venv/ready requirements-dev.txt requirements-scale.txt
+.venv/ready-dev: .venv/ready requirements-dev.txt requirements-scale.txt requirements-eval.txt
 	$(BIN)/python -m pip install --disable-pip-version-check -q -r requirements-dev.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps -r requirements-eval.txt
 	touch $@

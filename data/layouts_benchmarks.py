@@ -77,7 +77,7 @@ def _category(category: Path, root: Path, promised: bool) -> Iterator[Record]:
                 yield Record(
                     image=image, label=label, dataset=dataset, category=name, mask=mask,
                     defect=folder.name if label else "good",
-                    split=split_of(kind, dataset, name, label, image, root, number),
+                    split=split_of(kind, dataset, name, label, image, root, number), part=part,
                 )  # fmt: skip
             for mask in masks.values():
                 raise RecordError(f"{name}/ground_truth/{folder.name}/{mask.name}: there is no picture to this mask.")
@@ -140,7 +140,7 @@ def _visa_row(place: Row, row: dict[str, str | None], dataset: str, number: int)
     return Record(
         image=image, label=label, dataset=dataset, category=category, defect="anomaly" if label else "good",
         mask=place.mask(values["mask"]) if label else None,
-        split=split_of(values["split"], dataset, category, label, image, place.root, number),
+        split=split_of(values["split"], dataset, category, label, image, place.root, number), part=values["split"],
     )  # fmt: skip
 
 
@@ -187,5 +187,5 @@ def _meta_row(place: Row, row: object, part: str, category: str, number: int) ->
         image=image, label=int(label), dataset=dataset, category=category,
         defect=str(row.get("specie_name") or "anomaly") if label else "good",
         mask=place.mask(row["mask_path"]) if label and row["mask_path"] else None,
-        split=split_of(META_PARTS[part], dataset, category, label, image, place.root, number),
+        split=split_of(META_PARTS[part], dataset, category, label, image, place.root, number), part=part,
     )  # fmt: skip

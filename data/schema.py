@@ -37,6 +37,7 @@ class Record:
         split: "fit" and "calibrate" are parts of a set's training fold, "val" is its validation fold, "test" is a
             set that is only ever evaluated on.
         licence: what the source says.
+        part: the part of its set that the layout puts it in ("train", "validation", "test"), "" where it has none.
     """
 
     image: Path
@@ -48,6 +49,7 @@ class Record:
     boxes: tuple[tuple[int, int, int, int, str], ...] = ()
     split: Split = "fit"
     licence: str = ""
+    part: str = ""
 
     @property
     def supervision(self) -> Literal["mask", "boxes", "label"]:

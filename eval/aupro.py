@@ -14,20 +14,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import ndimage
+
+from eval.levels import Levels, Seen, Truth, known_levels, merged
 
 LIMIT = 0.3
 """False-positive rate up to which the curve is integrated, as in the paper."""
 
 
-def aupro(truths: Sequence[tuple[np.ndarray, np.ndarray | None]], limit: float = LIMIT) -> float | None:
+def aupro(truths: Sequence[Truth | Seen | Levels | None], limit: float = LIMIT) -> float | None:
     """AUPRO of a group of pictures, normalised to 0..1; a map of one value everywhere has limit / 2.
 
     Exact on the maps as they are: every value that occurs is a threshold, nothing is binned or sampled.
 
     Args:
-        truths: heatmap [h, w] and mask [h, w] bool, or None where it is unknown (such pictures are left out). Normal
-            pictures have an empty mask: their pixels count in the false-positive rate.
+        truths: heatmap [h, w] and mask [h, w] bool, or None where it is unknown (such pictures are left out), or the
+            counts of both. Normal pictures have an empty mask: their pixels count in the false-positive rate.
         limit: false-positive rate where the integral ends, over 0 and at most 1.
 
     Returns None when no region or no normal pixel is known.
@@ -45,31 +46,16 @@ def aupro(truths: Sequence[tuple[np.ndarray, np.ndarray | None]], limit: float =
     return float(np.trapezoid(overlaps, rates)) / limit
 
 
-def pro_curve(truths: Sequence[tuple[np.ndarray, np.ndarray | None]]) -> tuple[np.ndarray, np.ndarray] | None:
+def pro_curve(truths: Sequence[Truth | Seen | Levels | None]) -> tuple[np.ndarray, np.ndarray] | None:
     """(FPR, PRO) at every value that occurs, [k] float64 each, rising from (0, 0) to (1, 1); None as for `aupro`.
 
-    Pixels are sorted once. Each pixel of a region C weighs 1 / (n |C|), so that PRO is one cumulative sum over the
-    pixels of all regions; pixels of equal value are passed together.
+    Each pixel of a region C weighs 1 / (n |C|), so that PRO is one cumulative sum over the values of all regions;
+    pixels of equal value are passed together.
     """
-    normal, anomalous, weights = [], [], []
-    for heatmap, mask in truths:
-        if mask is None:
-            continue
-        normal.append(heatmap[~mask])
-        # Pixels that touch by a corner are one region, as in the benchmark's own evaluation.
-        labels, count = ndimage.label(mask, structure=np.ones((3, 3)))
-        if count:
-            inside = labels[mask]
-            anomalous.append(heatmap[mask])
-            weights.append(1 / np.bincount(inside)[inside])
-    if not anomalous or not sum(values.size for values in normal):
+    counts = merged(known_levels(truths))
+    if counts is None or not counts.regions or not counts.normal.any():
         return None
-    negatives = np.sort(np.concatenate(normal))
-    positives = np.concatenate(anomalous)
-    order = np.argsort(positives, kind="stable")
-    positives, weight = positives[order], np.concatenate(weights)[order]
-    below = np.concatenate([[0.0], np.cumsum(weight)])  # each region weighs 1, so the last is their number
-    thresholds = np.union1d(negatives, positives)[::-1]
-    rates = 1 - np.searchsorted(negatives, thresholds, side="left") / len(negatives)
-    overlaps = 1 - below[np.searchsorted(positives, thresholds, side="left")] / below[-1]
+    false = np.cumsum(counts.normal[::-1])
+    found = np.cumsum(counts.overlap[::-1])
+    rates, overlaps = false / false[-1], found / found[-1]  # each region weighs 1, so the last is their number
     return np.concatenate([[0.0], rates]), np.concatenate([[0.0], overlaps])

@@ -8,11 +8,15 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
-from assistant.regions import cells_of
+from assistant.prompts import says_yes
+from eval.levels import Seen, Truth, known_levels, merged, seen
 
 Row = dict[str, Any]
-Truth = tuple[np.ndarray, np.ndarray | None]
-"""Heatmap [h, w] and mask [h, w] bool or None."""
+Truths = Sequence[Truth | Seen | None]
+THRESHOLD = 0.5
+"""Score from which a look calls a picture anomalous, for runs that did not keep it."""
+HIT = 0.5
+"""Intersection over union from which two boxes are the same place."""
 ECE_BINS = 10
 
 
@@ -99,34 +103,40 @@ def ece(rows: Sequence[Row]) -> float | None:
     return float(np.abs(np.bincount(bins, weights=gaps)).sum() / len(rows))
 
 
-def pixel_auroc(truths: Sequence[Truth]) -> float | None:
+def pixel_auroc(truths: Truths) -> float | None:
     """Area under the ROC curve over all pixels of pictures with a known mask, normals included."""
     levels = pixel_levels(truths)
     return None if levels is None else float(roc_auc_score(levels[0], levels[1], sample_weight=levels[2]))
 
 
-def pixel_ap(truths: Sequence[Truth]) -> float | None:
+def pixel_ap(truths: Truths) -> float | None:
     """Average precision over the same pixels as `pixel_auroc`; chance is the share of anomalous pixels."""
     levels = pixel_levels(truths)
     return None if levels is None else float(average_precision_score(levels[0], levels[1], sample_weight=levels[2]))
 
 
-def pixel_levels(truths: Sequence[Truth]) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+def pixel_f1_max(truths: Truths) -> float | None:
+    """Best F1 of the pixels over all thresholds; None as for `pixel_auroc`."""
+    levels = pixel_levels(truths)
+    if levels is None:
+        return None
+    precisions, recalls, _ = precision_recall_curve(levels[0], levels[1], sample_weight=levels[2])
+    return float(np.max(2 * precisions * recalls / np.maximum(precisions + recalls, 1e-12)))
+
+
+def pixel_levels(truths: Truths) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """(mask bool, value float32, pixels that have both), [k] each, over all pictures with a known mask.
 
     Kept maps hold a few thousand distinct values: counting them first gives the same figures as all pixels, sooner.
     None when no mask has an anomalous pixel or none a normal one.
     """
-    known = [(heatmap, mask) for heatmap, mask in truths if mask is not None]
-    parts = []
-    for wanted in (False, True):
-        values = [heatmap[mask == wanted] for heatmap, mask in known]
-        if not sum(value.size for value in values):
-            return None
-        parts.append(np.unique(np.concatenate(values).astype(np.float32), return_counts=True))
-    (normal, n_normal), (anomalous, n_anomalous) = parts
-    masks = np.repeat([False, True], [len(normal), len(anomalous)])
-    return masks, np.concatenate([normal, anomalous]), np.concatenate([n_normal, n_anomalous])
+    counts = merged(known_levels(truths))
+    if counts is None or not counts.normal.any() or not counts.anomalous.any():
+        return None
+    masks = np.repeat([False, True], len(counts.values))
+    values = np.tile(counts.values.astype(np.float32), 2)
+    pixels = np.concatenate([counts.normal, counts.anomalous])
+    return masks[pixels > 0], values[pixels > 0], pixels[pixels > 0]
 
 
 def lit_on_normals(rows: Sequence[Row]) -> float | None:
@@ -145,24 +155,55 @@ def normal_top(rows: Sequence[Row]) -> float | None:
     return None if not top or None in top else float(np.mean(top))
 
 
-def map_place_accuracy(rows: Sequence[Row], truths: Sequence[Truth]) -> float | None:
+def map_place_accuracy(rows: Sequence[Row], truths: Truths) -> float | None:
     """Share of anomalous pictures with mask and lit map whose first region lies in a cell that the mask fills."""
-    right = [
-        row["place"] in cells_of(mask)
-        for row, (_, mask) in zip(rows, truths, strict=True)
-        if mask is not None and mask.any() and row["place"]
-    ]
+    right = [row["place"] in cells for row, cells in _with_cells(rows, truths) if row["place"]]
     return float(np.mean(right)) if right else None
 
 
-def word_place_accuracy(rows: Sequence[Row], truths: Sequence[Truth]) -> float | None:
+def word_place_accuracy(rows: Sequence[Row], truths: Truths) -> float | None:
     """As `map_place_accuracy`, of the first place the words name."""
-    right = [
-        row["word_places"][0] in cells_of(mask)
-        for row, (_, mask) in zip(rows, truths, strict=True)
-        if mask is not None and mask.any() and row["word_places"]
-    ]
+    right = [row["word_places"][0] in cells for row, cells in _with_cells(rows, truths) if row["word_places"]]
     return float(np.mean(right)) if right else None
+
+
+def _with_cells(rows: Sequence[Row], truths: Truths) -> list[tuple[Row, frozenset[str]]]:
+    """Rows whose mask has an anomalous pixel, and the place words it may be given."""
+    pairs = [(row, seen(truth)) for row, truth in zip(rows, truths, strict=True)]
+    return [(row, known.cells) for row, known in pairs if known is not None and known.cells]
+
+
+def pointing(truths: Truths) -> float | None:
+    """Pointing game (Zhang et al. 2018): share of the anomalous pictures whose highest map value lies in the mask."""
+    hits = [known.pointed for known in map(seen, truths) if known is not None and known.pointed is not None]
+    return float(np.mean(hits)) if hits else None
+
+
+def box_rate(rows: Sequence[Row], truths: Truths) -> float | None:
+    """Share of the masks' connected regions for which a region of the look has a box of at least HIT overlap.
+
+    Overlap is intersection over union. None without masks, or for runs that did not keep boxes.
+    """
+    hits = []
+    for row, truth in zip(rows, truths, strict=True):
+        known = seen(truth)
+        if known is None or not known.boxes or not row.get("size"):
+            continue
+        width, height = row["size"]
+        found = [
+            (x1 / width, y1 / height, x2 / width, y2 / height)
+            for x1, y1, x2, y2 in (region["box"] for region in row.get("regions", ()))
+        ]
+        hits += [any(overlap(box, other) >= HIT for other in found) for box in known.boxes]
+    return float(np.mean(hits)) if hits else None
+
+
+def overlap(one: Sequence[float], other: Sequence[float]) -> float:
+    """Intersection over union of two boxes (x1, y1, x2, y2) in one unit, 0..1."""
+    sides = [min(one[i + 2], other[i + 2]) - max(one[i], other[i]) for i in (0, 1)]
+    shared = max(0.0, sides[0]) * max(0.0, sides[1])
+    areas = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
+    return shared / (areas - shared) if areas > shared else 0.0
 
 
 def words_agree(row: Row) -> bool:
@@ -197,3 +238,23 @@ def hallucination_rate(rows: Sequence[Row]) -> float | None:
     normals = [row for row in rows if row["label"] == 0 and row["explanation"]]
     claims = [row["explanation"].lower().startswith("yes") or bool(row["word_places"]) for row in normals]
     return float(np.mean(claims)) if claims else None
+
+
+def faithfulness(rows: Sequence[Row]) -> float | None:
+    """Share of answers whose words fit what the same look measured: yes or no its score, every place its map.
+
+    An answer is faithful when it begins with yes exactly where the score reaches its threshold, and names no place
+    that the map does not show, the first one being the map's strongest. An answer that begins with neither counts by
+    its places alone. None without words.
+    """
+    spoken = [faithful(row) for row in rows if row["explanation"]]
+    return float(np.mean(spoken)) if spoken else None
+
+
+def faithful(row: Row) -> bool:
+    """Whether one answer with words is faithful; see `faithfulness`."""
+    said = says_yes(row["explanation"])
+    if said is not None and said != (row["score"] >= row.get("threshold", THRESHOLD)):
+        return False
+    places = row["word_places"]
+    return not places or (places[0] == row["place"] and set(places) <= set(row["region_places"]))

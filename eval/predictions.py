@@ -30,3 +30,31 @@ def read_predictions(run: Path) -> list[dict[str, Any]]:
     if not lines:
         raise LookTwiceError(f"There are no predictions in {run}.")
     return [json.loads(line) for line in lines]
+
+
+SETTINGS = "run.json"
+
+
+def read_settings(run: Path) -> dict[str, Any]:
+    """How a run was made: task, mode, shots, model, profile and so on; {} for runs from before it was kept.
+
+    Raises:
+        LookTwiceError: the file is not a JSON object.
+    """
+    file = run / SETTINGS
+    if not file.is_file():
+        return {}
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        values = None
+    if not isinstance(values, dict):
+        raise LookTwiceError(f"{file} is not a JSON object.", "Delete it, or run eval.run into a new folder.")
+    return values
+
+
+def write_settings(run: Path, settings: dict[str, Any]) -> None:
+    """Keeps how a run is made; the file is complete or not there at all."""
+    aside = run / f".{SETTINGS}.partial"
+    aside.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+    aside.replace(run / SETTINGS)

@@ -55,7 +55,7 @@ def drawn_pages(run: Path, count: int, seed: int) -> list[Image.Image]:
         raise LookTwiceError(f"The predictions in {run} have no words.", "Run eval.run with --ask into a new folder.")
     kept = {}
     for index in np.random.default_rng(seed).permutation(spoken):
-        arrays = _arrays(run, int(index))
+        arrays = kept_arrays(run, int(index))
         if arrays is not None:
             kept[int(index)] = arrays
         if len(kept) == count:
@@ -99,7 +99,7 @@ def draw_cell(row: dict[str, Any], heatmap: np.ndarray, thumbnail: np.ndarray, n
     draw.text((end + MARGIN, y), f"score of the look {row['score']:.2f}", font=font, fill=INK)
 
     picture = Image.fromarray(thumbnail).resize((width, height), Image.Resampling.BICUBIC)
-    marked = Image.fromarray(overlay(_as_look(row, heatmap, np.asarray(picture))))
+    marked = Image.fromarray(overlay(as_look(row, heatmap, np.asarray(picture))))
     for left, image in ((MARGIN, picture), (CELL - MARGIN - PANEL, marked)):
         cell.paste(image, (left, top))
         draw.rectangle((left - 1, top - 1, left + width, top + height), outline=TABLE)  # white pictures need an edge
@@ -184,14 +184,14 @@ def _outcome(row: dict[str, Any]) -> tuple[str, tuple[int, int, int]]:
     return ("right", RIGHT) if (row["verdict"] == "anomalous") == (row["label"] == 1) else ("wrong", WRONG)
 
 
-def _as_look(row: dict[str, Any], heatmap: np.ndarray, picture: np.ndarray) -> Look:
+def as_look(row: dict[str, Any], heatmap: np.ndarray, picture: np.ndarray) -> Look:
     """What `assistant.render` needs of a look, so that sheet and page draw alike."""
     regions = tuple(Region(**{**region, "box": tuple(region["box"])}) for region in row.get("regions", ()))
     size = tuple(row.get("size") or picture.shape[1::-1])
     return Look(size, row["score"], heatmap.astype(np.float32), regions if row.get("size") else (), picture, tokens={})
 
 
-def _arrays(run: Path, index: int) -> tuple[np.ndarray, np.ndarray] | None:
+def kept_arrays(run: Path, index: int) -> tuple[np.ndarray, np.ndarray] | None:
     """Heatmap and thumbnail of a prediction; None for one that has no thumbnail."""
     file = run / "maps" / f"{index:06d}.npz"
     if not file.is_file():

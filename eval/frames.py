@@ -1,0 +1,62 @@
+"""Frames of a clip, evenly spread over it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from assistant.errors import MediaError
+from data.clips import Clip
+
+
+def frames_of(clip: Clip, count: int) -> Iterator[tuple[int, np.ndarray]]:
+    """(number in the clip, [H, W, 3] uint8 RGB) of at most `count` frames from first to last; all for 0.
+
+    Raises:
+        MediaError: a frame or the video file cannot be read.
+    """
+    if clip.is_video:
+        yield from _decoded(clip, count)
+        return
+    for number in planned(len(clip.files), count):
+        try:
+            with Image.open(clip.files[number]) as image:
+                pixels = np.asarray(image.convert("RGB"))
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            raise MediaError(f"The frame {clip.files[number].name} of {clip.name} cannot be read.") from None
+        yield number, pixels
+
+
+def planned(total: int, count: int) -> list[int]:
+    """Numbers of `count` frames of `total`, first and last among them, each once; all of them for 0."""
+    if not count or count >= total:
+        return list(range(total))
+    return sorted({round(number * (total - 1) / max(1, count - 1)) for number in range(count)})
+
+
+def _decoded(clip: Clip, count: int) -> Iterator[tuple[int, np.ndarray]]:
+    # the container's frame count is a guess in some formats: they are counted by grabbing, which decodes nothing twice
+    video = cv2.VideoCapture(str(clip.files[0]))
+    try:
+        total = 0
+        while video.grab():
+            total += 1
+    finally:
+        video.release()
+    if not total:
+        raise MediaError(f"The clip {clip.name} cannot be decoded.")
+    wanted = set(planned(total, count))
+    video = cv2.VideoCapture(str(clip.files[0]))
+    try:
+        for number in range(total):
+            if not video.grab():
+                break
+            if number in wanted:
+                read, pixels = video.retrieve()
+                if read:
+                    yield number, cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+    finally:
+        video.release()
