@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
+import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from assistant.batch import STANDS_OUT, PlainEngine, run_batch
+from assistant.calibration import sigmoid
+from assistant.entries import Entry
 from assistant.errors import LookTwiceError
 from assistant.inspector import Inspector
 from assistant.types import Look
@@ -57,13 +61,17 @@ class Looker:
 def batch_looks(inspector: Inspector, files: Sequence[Path]) -> Iterator[Look]:
     """Looks of all pictures of one product, held against each other without labels, in the order of `files`.
 
+    The score is the picture's suspicion within its batch, brought to 0..1 with STANDS_OUT at 0.5.
+
     Raises:
-        LookTwiceError: this build has no batch mode.
+        LookTwiceError: a picture cannot be looked at.
     """
-    try:
-        batch = importlib.import_module("assistant.batch")
-    except ModuleNotFoundError:
-        raise LookTwiceError(
-            "The mode batch needs assistant.batch, which is not in this build.", "Use zero_shot or reference."
-        ) from None
-    return batch.look_batch(inspector, files)
+    entries = [Entry(f"{number:06d}", file) for number, file in enumerate(files)]
+    with tempfile.TemporaryDirectory(prefix="looktwice-batch-") as folder:
+        batch = run_batch(entries, Path(folder), inspector.profile, PlainEngine(inspector))
+        for row in sorted(batch.rows, key=lambda row: row.name):
+            shown = batch.look(row)
+            # a kept look cannot be asked about: what the language model gets is looked at again
+            own = inspector.look(files[int(row.name)])
+            score = sigmoid(row.suspicion - STANDS_OUT)
+            yield replace(own, score=score, heatmap=shown.heatmap, regions=shown.regions)
