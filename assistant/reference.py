@@ -7,7 +7,7 @@ residual). Nothing in here is trained; the maps are inputs of the selector and o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import torch
@@ -35,10 +35,16 @@ class References:
         levels: one [K, C_l, h_l, w_l] float32 a residual level, K pictures or variants of pictures, as the tower gives
             them; the last level is the tower's last.
         count: how many pictures were given, >= 1; variants of one picture count once.
+        descriptors: [n, D] unit vectors, the pictures' pooled last level; [0, 0] when they are not kept.
+        normals: fused image logits of the pictures, each held against the others; what a threshold is made from.
+        notes: what was noticed about the pictures, one sentence each.
     """
 
     levels: tuple[Tensor, ...]
     count: int
+    descriptors: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
+    normals: tuple[float, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
