@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import html
 import logging
 import os
 import shutil
@@ -20,7 +19,6 @@ import gradio as gr  # noqa: E402
 import typer  # noqa: E402
 from gradio.data_classes import FileDataDict  # noqa: E402
 from gradio.utils import get_upload_folder  # noqa: E402
-from PIL import Image  # noqa: E402
 
 from assistant import render  # noqa: E402
 from assistant.desk import Desk, Talk  # noqa: E402
@@ -28,18 +26,14 @@ from assistant.errors import LookTwiceError, MediaError  # noqa: E402
 from assistant.media import read_media  # noqa: E402
 from assistant.prompts import DEFAULT_QUESTION, MAX_QUESTION  # noqa: E402
 from assistant.session import Done, Looked, Stage, Words  # noqa: E402
-from assistant.types import Finding, Look, Media  # noqa: E402
+from assistant.types import Media  # noqa: E402
 from data.examples import example_pictures  # noqa: E402
 from folder_tab import build_tab  # noqa: E402
+from page import NO_EVIDENCE, Parts, shown  # noqa: E402
 
-MAX_WAITING, SHOWN_SIDE = 16, 480  # visitors in the queue, pixels of a picture in the chat
+MAX_WAITING = 16  # visitors in the queue
 REFUSED = "Only pictures uploaded here are looked at: addresses and paths are not opened."
 BROKEN = "Something went wrong inside; the server's log says what. The conversation can go on."
-NO_EVIDENCE = "### Evidence\nThe heatmap, the score and the places stand here once there is a picture."
-STATES = {
-    "loading": "Loading the model …", "waiting": "Waiting for another answer to be finished …",
-    "looking": "Looking at the picture …", "answering": "Answering …", "deciding": "Weighing the verdict …", "": "",
-}  # fmt: skip
 log = logging.getLogger("looktwice.app")
 Changes = Iterator[dict[Any, Any]]
 
@@ -79,104 +73,11 @@ def read_upload(path: Any) -> Media:
     return read_media(Path(path))
 
 
-def shown(media: Media) -> dict[str, Any]:
-    """A small copy of the picture as content of a chat message; browsers cannot show every kind of file we read."""
-    image = Image.fromarray(media.frames[0].pixels)
-    image.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
-    file = Path(tempfile.mkdtemp(dir=get_upload_folder())) / "picture.webp"
-    image.save(file)
-    return {"path": str(file), "alt_text": f"Your picture {render.plain(media.name)}"}
-
-
-def status_html(state: str, failure: str = "") -> str:
-    """The line that says what the assistant is doing; screen readers announce it."""
-    return f'<div role="status" aria-live="polite">{html.escape(failure or STATES[state])}</div>'
-
-
-class Parts:
-    """The page's components, laid out; the order of `changing` is the order of results for API clients."""
-
-    def __init__(self) -> None:
-        self.talk = gr.State(None)
-        gr.Markdown(
-            "# LookTwice\nShow it a picture: it says whether something is wrong, where, and why.", elem_id="title"
-        )
-        with gr.Row():
-            with gr.Column(scale=5, min_width=300):
-                self._build_chat()
-            with gr.Column(scale=5, min_width=300, elem_id="evidence"):
-                self._build_evidence()
-        self.gallery = gr.Gallery(
-            label="Examples",
-            show_label=False,
-            elem_id="examples",
-            allow_preview=False,
-            columns=6,
-            height="auto",
-            interactive=False,
-            buttons=[],
-            visible=False,
-        )
-        self.changing = [
-            self.chatbot,
-            self.box,
-            self.talk,
-            self.status,
-            self.verdict,
-            self.meter,
-            self.overlay,
-            self.original,
-            self.details,
-        ]
-
-    def _build_chat(self) -> None:
-        self.chatbot = gr.Chatbot(
-            label="Conversation", elem_id="chat", height=460, sanitize_html=True, allow_tags=False, buttons=["copy"],
-            latex_delimiters=[], feedback_options=None,
-            placeholder="**Add a picture, or take an example below.**<br>Then ask on: where is it, how sure are you?",
-        )  # fmt: skip
-        self.status = gr.HTML(status_html("loading"), elem_id="status", padding=False)
-        self.box = gr.MultimodalTextbox(
-            label="Your question", show_label=False, sources=["upload"], file_types=["image"], file_count="single",
-            placeholder=DEFAULT_QUESTION, max_plain_text_length=MAX_QUESTION, elem_id="box",
-        )  # fmt: skip
-        with gr.Row():
-            self.stop = gr.Button("Stop", size="md", min_width=100)
-            self.new = gr.Button("New conversation", size="md", min_width=100)
-
-    def _build_evidence(self) -> None:
-        view: dict[str, Any] = {"show_label": False, "interactive": False, "height": 380}
-        self.verdict = gr.Markdown(NO_EVIDENCE, elem_id="verdict", sanitize_html=True)
-        self.meter = gr.HTML(elem_id="meter", padding=False)
-        with gr.Tab("Heatmap"):
-            self.overlay = gr.Image(
-                label="Heatmap",
-                buttons=["download", "fullscreen"],
-                **view,
-                alt_text="The picture with suspicious places coloured and numbered",
-            )
-        with gr.Tab("Original"):
-            self.original = gr.Image(
-                label="Original", buttons=["fullscreen"], **view, alt_text="The picture as it was given"
-            )
-        self.details = gr.Markdown(elem_id="regions", sanitize_html=True)
-
-    def show_look(self, look: Look) -> dict[Any, Any]:
-        """The evidence of a look whose verdict is still to come."""
-        return {
-            self.verdict: "### Not decided yet", self.meter: "",
-            self.overlay: render.overlay(look), self.original: look.thumbnail,
-            self.details: render.evidence_markdown(look.regions, look.warnings),
-        }  # fmt: skip
-
-    def show_finding(self, finding: Finding) -> dict[Any, Any]:
-        """The verdict on the look that is shown."""
-        return {
-            self.verdict: f"### {render.verdict_line(finding)}", self.meter: render.meter_html(finding),
-            self.details: render.evidence_markdown(
-                finding.regions, finding.warnings, render.shown_kinds(finding)
-            ),
-        }  # fmt: skip
+def read_uploads(files: Any) -> list[Media]:
+    """The pictures of several uploads; raises MediaError."""
+    if not isinstance(files, list | tuple):
+        raise MediaError(REFUSED)
+    return [read_upload(file.get("path") if isinstance(file, dict) else file) for file in files]
 
 
 def build(desk: Desk) -> Page:
@@ -218,7 +119,12 @@ def build(desk: Desk) -> Page:
             finally:
                 talk.busy = False
             if not talk.closed:
-                end = {parts.chatbot: talk.messages, parts.box: None, parts.talk: talk, parts.status: status_html("")}
+                end = {
+                    parts.chatbot: talk.messages,
+                    parts.box: None,
+                    parts.talk: talk,
+                    parts.status: render.status_html(""),
+                }
                 yield {**end, **talk.verdict}  # complete, since programs see the last step only
 
         def answer(talk: Talk, text: str, picture: Callable[[], Media | None]) -> Changes:
@@ -230,14 +136,14 @@ def build(desk: Desk) -> Page:
                 if text:
                     talk.say("user", render.escape(text[:MAX_QUESTION]))
             talk.stop = threading.Event()
-            state = status_html("waiting" if desk.loaded.done() else "loading")
+            state = render.status_html("waiting" if desk.loaded.done() else "loading")
             yield {parts.chatbot: talk.messages, parts.box: None, parts.talk: talk, parts.status: state}
             reply: dict[str, Any] | None = None
             for event in desk.answer(talk.session, text, media, talk.stop):
                 if talk.closed:
                     return
                 if isinstance(event, Stage):
-                    yield {parts.status: status_html(event.name)}
+                    yield {parts.status: render.status_html(event.name)}
                 elif isinstance(event, Looked):
                     talk.verdict = {}
                     yield parts.show_look(event.look)
@@ -248,6 +154,30 @@ def build(desk: Desk) -> Page:
                     yield {parts.chatbot: talk.messages}
                 if isinstance(event, Done) and event.finding is not None:
                     talk.verdict = parts.show_finding(event.finding)
+
+        def add(files: list[Any] | None, talk: Talk | None) -> dict[Any, Any]:
+            """Hold the conversation's looks against these normal pictures too, at most eight in all."""
+            talk = talk or Talk(desk)
+            try:
+                talk.add_references(read_uploads(files or []))
+            except LookTwiceError as error:
+                gr.Warning(render.plain(str(error)))
+            return parts.show_references(talk)
+
+        def clear(talk: Talk | None) -> dict[Any, Any]:
+            """Hold the conversation's looks against nothing any more."""
+            talk = talk or Talk(desk)
+            talk.clear_references()
+            return parts.show_references(talk)
+
+        def allow(percent: float | None, talk: Talk | None) -> Talk:
+            """Set the threshold by a false-alarm rate in percent; 0 leaves it to the assistant."""
+            talk = talk or Talk(desk)
+            try:
+                talk.ask_for(percent / 100 if percent else None)
+            except LookTwiceError as error:
+                raise gr.Error(str(error), print_exception=False) from None
+            return talk
 
         def stop(talk: Talk | None) -> None:
             """End the running answer at its next word."""
@@ -260,30 +190,45 @@ def build(desk: Desk) -> Page:
                 talk.closed = True
                 talk.stop.set()
             return {
-                parts.talk: Talk(desk),
+                **parts.show_references(Talk(desk)),
+                parts.rate: 0,
                 parts.chatbot: [],
                 parts.meter: "",
                 parts.overlay: None,
                 parts.original: None,
                 parts.details: "",
                 parts.verdict: NO_EVIDENCE,
-                parts.status: status_html(""),
+                parts.status: render.status_html(""),
             }
 
         def watch() -> Changes:
             """Say that the model is loading until it is there, then show the examples."""
             if not desk.loaded.done():
-                yield {parts.status: status_html("loading")}
+                yield {parts.status: render.status_html("loading")}
             desk.loaded.result()
             pictures = [] if desk.failure else [(entry.thumbnail(), entry.caption) for entry in example_pictures()]
             gallery = gr.Gallery(pictures, visible=bool(pictures))
-            yield {parts.status: status_html("", desk.failure), parts.gallery: gallery}
+            yield {parts.status: render.status_html("", desk.failure), parts.gallery: gallery}
 
-        def inspect(picture: FileDataDict, question: str = DEFAULT_QUESTION) -> dict[str, Any]:
-            """The finding for one uploaded picture as a dict; the same numbers as the command line's --json."""
+        def inspect(
+            picture: FileDataDict,
+            question: str = DEFAULT_QUESTION,
+            references: list[FileDataDict] | None = None,
+            rate: float | None = None,
+        ) -> dict[str, Any]:
+            """The finding for one uploaded picture as a dict; the same numbers as the command line's --json.
+
+            References are up to eight uploads of normal pictures; rate is the false-alarm rate, 0.001 to 0.5.
+            """
             try:
-                media = read_upload(picture.get("path") if isinstance(picture, dict) else None)
-                job = desk.submit(lambda: desk.inspector.inspect(media, str(question or DEFAULT_QUESTION)))
+                media, words = read_upload(picture.get("path") if isinstance(picture, dict) else None), question
+                held = Talk(desk)
+                held.add_references(read_uploads(references or []))
+                job = desk.submit(
+                    lambda: desk.inspector.inspect(
+                        media, str(words or DEFAULT_QUESTION), references=held.references, rate=rate
+                    )
+                )
                 return job.result().to_dict()
             except LookTwiceError as error:
                 raise gr.Error(str(error), print_exception=False) from None
@@ -296,9 +241,13 @@ def build(desk: Desk) -> Page:
         parts.gallery.select(example, [parts.talk], parts.changing, api_visibility="private", **quiet)
         parts.stop.click(stop, [parts.talk], None, queue=False, api_name="stop")
         panel = [parts.verdict, parts.meter, parts.overlay, parts.original, parts.details]
-        fresh = [parts.talk, parts.chatbot, parts.status, *panel]
+        strip = [parts.talk, parts.drop, parts.strip, parts.held]
+        fresh = [*strip, parts.rate, parts.chatbot, parts.status, *panel]
         parts.new.click(new, [parts.talk], fresh, queue=False, api_name="new")
         parts.chatbot.clear(new, [parts.talk], fresh, queue=False, api_visibility="private")
+        parts.drop.upload(add, [parts.drop, parts.talk], strip, api_name="references", **quiet)
+        parts.clear.click(clear, [parts.talk], strip, api_name="clear_references", **quiet)
+        parts.rate.change(allow, [parts.rate, parts.talk], [parts.talk], api_name="rate", **quiet)
         page.load(watch, None, [parts.status, parts.gallery], api_visibility="private", **quiet)
         gr.api(inspect, api_name="inspect")
     return page

@@ -7,6 +7,7 @@ import os
 import sys
 import unicodedata
 from contextlib import nullcontext, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -17,9 +18,9 @@ from rich.text import Text
 from assistant.batch_command import EngineName
 from assistant.batch_command import run as run_folder
 from assistant.command import BAD_INPUT
-from assistant.errors import LookTwiceError, MediaError, QuestionError
+from assistant.errors import LookTwiceError, MediaError, MemoryFileError, QuestionError
 from assistant.prompts import MAX_QUESTION
-from assistant.types import Finding, Media
+from assistant.types import MAX_REFERENCES, Finding, Media
 
 _COLOURS = {"anomalous": "bold red", "normal": "bold green", "unsure": "bold yellow"}
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -32,12 +33,26 @@ def main(
     as_json: Annotated[bool, typer.Option("--json", help="Print the finding as one JSON object.")] = False,
     heatmap: Annotated[Path | None, typer.Option("--heatmap", help="Write the heatmap on the picture as PNG.")] = None,
     profile: Annotated[str, typer.Option("--profile", help="The model to use.")] = "embedded",
+    reference: Annotated[
+        list[Path] | None, typer.Option("--reference", help="A normal picture to compare with; may be given often.")
+    ] = None,
+    references_dir: Annotated[
+        Path | None, typer.Option("--references-dir", help="A folder of normal pictures to compare with.")
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option("--rate", help="False-alarm rate that sets the threshold, 0.05 with references.")
+    ] = None,
+    remember: Annotated[
+        Path | None, typer.Option("--remember", help="Keep what the references look like in this safetensors file.")
+    ] = None,
+    memory: Annotated[Path | None, typer.Option("--memory", help="Compare with a file of --remember.")] = None,
     batch: Annotated[bool, typer.Option("--batch", help="PATH is a folder or a zip: list its pictures.")] = False,
     out: Annotated[Path | None, typer.Option("--out", help="Of --batch: folder to keep and go on in.")] = None,
     engine: Annotated[EngineName, typer.Option("--engine", help="Of --batch: who runs it.")] = EngineName.plain,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Of --engine ray: processes.")] = 2,
 ) -> None:
     """Look at a picture and say whether something is wrong with it, where, and why."""
+    asked = Asked(reference or [], references_dir, rate, remember, memory)
     try:
         if batch:
             if ask is not None or heatmap is not None:
@@ -45,8 +60,9 @@ def main(
             run_folder(path, out, profile, engine, workers, as_json)
             return
         media = _checked_input(path, ask, heatmap, profile)  # before the model, which takes seconds to load
+        held = asked.read()
         with redirect_stdout(sys.stderr) if as_json else nullcontext():  # a library that prints must not break the JSON
-            finding = _inspect(media, ask, heatmap, profile, streaming=not as_json)
+            finding = _inspect(media, ask, heatmap, profile, streaming=not as_json, asked=asked, references=held)
     except LookTwiceError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(BAD_INPUT) from None
@@ -76,7 +92,60 @@ def _checked_input(path: Path, question: str | None, heatmap: Path | None, profi
     return media
 
 
-def _inspect(media: Media, question: str | None, heatmap: Path | None, profile: str, streaming: bool) -> Finding:
+@dataclass(frozen=True)
+class Asked:
+    """What the command line says about references; see the options of `main`."""
+
+    files: list[Path]
+    folder: Path | None
+    rate: float | None
+    remember: Path | None
+    memory: Path | None
+
+    def read(self) -> list[Media]:
+        """The pictures, after all that can be checked without a model has been; raises LookTwiceError."""
+        from assistant.media import read_media
+        from assistant.threshold import checked_rate
+
+        checked_rate(self.rate)
+        files = [*self.files, *(_pictures(self.folder) if self.folder is not None else ())]
+        if len(files) > MAX_REFERENCES:
+            raise MediaError(f"There are {len(files)} references; {MAX_REFERENCES} are allowed.")
+        if self.memory is not None and files:
+            raise MediaError("References are given twice.", "Name pictures or a file with --memory, not both.")
+        if self.memory is not None and not self.memory.is_file():
+            raise MemoryFileError(f"There is no memory '{self.memory.name}'.")
+        if self.remember is not None and not files:
+            raise MediaError("There are no references to remember.", "Name them with --reference or --references-dir.")
+        if self.remember is not None and (self.remember.is_dir() or not os.access(self.remember.parent, os.W_OK)):
+            raise MemoryFileError(
+                "The file given by --remember cannot be written.", "Name a file in a folder of yours."
+            )
+        return [read_media(file) for file in files]
+
+
+def _pictures(folder: Path) -> list[Path]:
+    """Picture files right in a folder, sorted by name; raises MediaError when there is none."""
+    from assistant.media import SUFFIXES
+
+    if not folder.is_dir():
+        raise MediaError(f"There is no folder '{folder.name}'.")
+    found = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and file.name[0] != ".")
+    if not found:
+        raise MediaError(f"The folder '{folder.name}' holds no picture.")
+    return found
+
+
+def _inspect(
+    media: Media,
+    question: str | None,
+    heatmap: Path | None,
+    profile: str,
+    *,
+    streaming: bool,
+    asked: Asked,
+    references: list[Media],
+) -> Finding:
     """Load, look, answer; with `streaming` the words are printed as they come. Raises LookTwiceError."""
     from assistant import load
     from assistant.prompts import DEFAULT_QUESTION
@@ -86,8 +155,15 @@ def _inspect(media: Media, question: str | None, heatmap: Path | None, profile: 
     console = Console(highlight=False, markup=False)
     with Console(stderr=True).status("Loading the model") if streaming else nullcontext():
         inspector = load(profile)
+    session = Session(inspector)
+    if asked.memory is not None:
+        session.hold(inspector.load_references(asked.memory), asked.rate)
+    else:
+        session.hold(references, asked.rate)
+    if asked.remember is not None:
+        inspector.save_references(session.memory(), asked.remember)
     finding: Finding | None = None
-    for event in Session(inspector).ask(question or DEFAULT_QUESTION, media):
+    for event in session.ask(question or DEFAULT_QUESTION, media):
         if isinstance(event, Looked) and heatmap is not None:
             save_overlay(event.look, heatmap)
         if isinstance(event, Words) and streaming:

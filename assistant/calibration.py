@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from assistant.errors import WeightsError
+from assistant.threshold import DEFAULT_RATE, Normals, gaussian_cut
 from assistant.types import Verdict
 
 PIXEL_THRESHOLD = 0.5
@@ -27,6 +29,12 @@ class Calibration:
         word_scale: multiplies that difference, so that the stated confidence is honest.
         unsure: a verdict needs at least 0.5 + unsure of probability on its side; 0..0.5.
         source: a sentence saying on which pictures these numbers were set, shown beside the threshold.
+        look_scale: multiplies a look's evidence in the verdict's probability; 0 leaves the verdict to the words.
+        normal_mean, normal_between, normal_within: calibrated logits of unseen normals without references, see
+            `threshold.Normals`; a `within` of 0 means that they have not been measured.
+        held_mean, held_between, held_within: the same of normals held against references.
+        match_cut: cosine distance 0..2 of pooled features from which a picture and its references show different
+            products; 0 means that it has not been measured.
     """
 
     score_scale: float = 1.0
@@ -37,17 +45,66 @@ class Calibration:
     word_scale: float = 1.0
     unsure: float = 0.05
     source: str = "uncalibrated"
+    look_scale: float = 0.0
+    normal_mean: float = 0.0
+    normal_between: float = 0.0
+    normal_within: float = 0.0
+    held_mean: float = 0.0
+    held_between: float = 0.0
+    held_within: float = 0.0
+    match_cut: float = 0.0
 
     def score(self, logit: float) -> float:
         """Fused image logit -> calibrated score 0..1."""
         return sigmoid(self.score_scale * logit + self.score_bias)
 
-    def yes_probability(self, difference: float) -> float:
-        """Logit of "Yes" minus logit of "No" as first word -> probability of "Yes", 0..1; 0.5 is the tipping point."""
-        return sigmoid(self.word_scale * (difference + self.word_bias))
+    def logit(self, value: float) -> float:
+        """Fused image logit -> calibrated logit; `score` is its sigmoid."""
+        return self.score_scale * value + self.score_bias
+
+    def threshold_at(self, rate: float, normals: Sequence[float] | None = None) -> float:
+        """The score from which a picture is called anomalous at a false-alarm rate, 0..1.
+
+        Args:
+            rate: share of the normal pictures that may be called anomalous, over 0 and under 1.
+            normals: fused logits of normal pictures held against the references, maybe none; None without references.
+        """
+        held = [] if normals is None else [self.logit(value) for value in normals]
+        return sigmoid(gaussian_cut(held, rate, self._normals(references=normals is not None)))
+
+    def _normals(self, *, references: bool) -> Normals:
+        mean, between, within = (
+            (self.held_mean, self.held_between, self.held_within)
+            if references
+            else (self.normal_mean, self.normal_between, self.normal_within)
+        )
+        if within > 0 and between > 0:
+            return Normals(mean, between, within)
+        # not measured: the unit spread of a calibrated logit, placed so that the balanced point has the default rate
+        centre = logit(self.threshold) - gaussian_cut((), DEFAULT_RATE, Normals(0.0, 1.0, 1.0))
+        return Normals(centre, 1.0, 1.0)
+
+    def yes_probability(self, difference: float, evidence: float = 0.0) -> float:
+        """Probability that something is wrong, from words and look together, 0..1; 0.5 is the tipping point.
+
+        Where the two contradict each other nothing is known: the probability is then 0.5, so that no verdict ever
+        stands on the other side of the threshold than the score.
+
+        Args:
+            difference: logit of "Yes" minus logit of "No" as first word.
+            evidence: `Look.evidence`, how far the score lies over its threshold.
+        """
+        combined = self.word_scale * (difference + self.word_bias) + self.look_scale * evidence
+        if combined * evidence < 0:
+            return 0.5
+        return sigmoid(combined)
+
+    def first_word_bias(self, evidence: float = 0.0) -> float:
+        """What is added to the "Yes" logit of the first word, so that the spoken answer is that of the probability."""
+        return self.word_bias + self.look_scale * evidence / self.word_scale
 
     def verdict(self, yes: float) -> tuple[Verdict, float]:
-        """Probability of "Yes" -> (verdict, confidence 0..1).
+        """Probability of `yes_probability` -> (verdict, confidence 0..1).
 
         The confidence of "unsure" is that of the likelier side.
         """
@@ -77,6 +134,8 @@ class Calibration:
         numbers = [value for name, value in asdict(calibration).items() if name != "source"]
         if not all(isinstance(value, (int, float)) and math.isfinite(value) for value in numbers):
             raise WeightsError(f"The calibration {file.name} holds a value that is not a finite number.")
+        if calibration.word_scale <= 0 or calibration.look_scale < 0:
+            raise WeightsError(f"The calibration {file.name} turns yes into no: word_scale or look_scale is too low.")
         return calibration
 
 
@@ -85,3 +144,9 @@ def sigmoid(value: float) -> float:
     if value >= 0:
         return 1 / (1 + math.exp(-value))
     return math.exp(value) / (1 + math.exp(value))
+
+
+def logit(share: float) -> float:
+    """log(p / (1 - p)) of a share 0..1; shares nearer than 1e-9 to the ends count as that."""
+    share = min(max(share, 1e-9), 1 - 1e-9)
+    return math.log(share / (1 - share))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from assistant import load
-from assistant.errors import LookTwiceError
+from assistant.errors import LookTwiceError, MediaError
 from assistant.session import Event, Session, Words
+from assistant.threshold import checked_rate
 from assistant.types import Media
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ POLL = 0.2
 """Seconds between two looks at the stop signal while other conversations have the model."""
 MAX_MESSAGES = 40
 """Messages that one chat shows; older ones leave it."""
+MAX_HELD = 8
+"""References of one conversation."""
 log = logging.getLogger(__name__)
 
 
@@ -114,6 +117,8 @@ class Talk:
     Attributes:
         messages: {"role", "content"} as shown, at most MAX_MESSAGES.
         verdict: what the page shows of the newest verdict; the page's own business.
+        references: normal pictures that every look of the conversation is held against, at most MAX_HELD.
+        rate: the false-alarm rate that was asked for, None when none was.
         busy: whether an answer is running.
         closed: whether the visitor has begun anew elsewhere, so that nothing of this may be shown any more.
     """
@@ -123,13 +128,36 @@ class Talk:
         self._session: Session | None = None
         self.messages: list[dict[str, Any]] = []
         self.verdict: dict[Any, Any] = {}
+        self.references: tuple[Media, ...] = ()
+        self.rate: float | None = None
+        self._new_terms = False
         self.stop = threading.Event()
         self.busy = self.closed = False
 
     def session(self) -> Session:
-        """The session, begun with the first question; raises LookTwiceError when there is no model."""
+        """The session, begun with the first question, under the newest terms.
+
+        Raises LookTwiceError when there is no model.
+        """
         self._session = self._session or self._desk.session()
+        if self._new_terms:
+            self._new_terms = False
+            self._session.hold(self.references, self.rate)
         return self._session
+
+    def add_references(self, pictures: Sequence[Media]) -> None:
+        """Hold every look from now on against these normal pictures too; raises MediaError when they are too many."""
+        if len(self.references) + len(pictures) > MAX_HELD:
+            raise MediaError(f"A conversation has at most {MAX_HELD} references.", "Clear them first, or add fewer.")
+        self.references, self._new_terms = (*self.references, *pictures), True
+
+    def clear_references(self) -> None:
+        """Hold looks against nothing any more."""
+        self.references, self._new_terms = (), True
+
+    def ask_for(self, rate: float | None) -> None:
+        """Set the threshold by this false-alarm rate from now on; raises RateError when it cannot be asked for."""
+        self.rate, self._new_terms = checked_rate(rate), True
 
     def say(self, role: str, content: Any) -> dict[str, Any]:
         """Append one message and return it; its content may still change."""

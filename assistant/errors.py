@@ -35,3 +35,11 @@ class QuestionError(LookTwiceError):
 
 class RecordError(LookTwiceError):
     """A dataset row that cannot be used; names its file and line."""
+
+
+class MemoryFileError(LookTwiceError):
+    """A file of kept references that cannot be read or written, or that another model made."""
+
+
+class RateError(LookTwiceError):
+    """A false-alarm rate that cannot be asked for."""

@@ -9,10 +9,15 @@ print(piece, end="")
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -21,10 +26,12 @@ import torch.nn.functional as F
 from PIL import Image
 
 from assistant.calibration import PIXEL_THRESHOLD
-from assistant.errors import MediaError, QuestionError
+from assistant.errors import MediaError, MemoryFileError, QuestionError
 from assistant.kinds import likely_kinds
 from assistant.loading import Loaded, compose
 from assistant.media import media_from_array, media_from_image, read_media
+from assistant.memory import assemble, distance_to, see
+from assistant.memory_file import load_memory, save_memory
 from assistant.modeling import LookTokens
 from assistant.picture import picture_facts
 from assistant.processing import fit_size, resize
@@ -33,7 +40,8 @@ from assistant.prompts import DEFAULT_QUESTION, MAX_QUESTION, conversation, says
 from assistant.reference import References
 from assistant.regions import find_regions
 from assistant.runtime import TextRuntime, TransformersRuntime
-from assistant.types import MAX_MAP_SIDE, Finding, Look, Media, Timings
+from assistant.threshold import DEFAULT_RATE, checked_rate
+from assistant.types import MAX_MAP_SIDE, MAX_REFERENCES, Finding, Look, Media, Timings
 
 MAX_WORDS = 120
 """Tokens of one answer."""
@@ -50,6 +58,7 @@ class Inspector:
         profile: name of the profile.
         load_s: seconds the loading took.
         calibration: thresholds and scales stored with the weights.
+        familiar: what pictures that the model knows look like, None when it has not been measured.
     """
 
     def __init__(
@@ -57,6 +66,7 @@ class Inspector:
     ) -> None:
         self.profile, self.load_s = profile, load_s
         self.model, self.processor, self.calibration = loaded.model, loaded.processor, loaded.calibration
+        self.familiar = loaded.familiar
         self.runtime = runtime or TransformersRuntime(self.model, self.processor.tokenizer)
         self._first_words: WeakKeyDictionary[Look, float] = WeakKeyDictionary()
 
@@ -67,35 +77,85 @@ class Inspector:
         loaded = compose(read_profile(profile))
         return cls(profile, loaded, load_s=time.perf_counter() - start)
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """What kept references depend on: profile, sizes, and the weights of everything that looks."""
+        digest = hashlib.sha256(f"{self.profile} {self.processor.config.vision_config.to_json_string()}".encode())
+        for name, tensor in sorted(self.model.look_model.state_dict().items()):
+            digest.update(name.encode() + tensor.detach().contiguous().cpu().numpy().tobytes())
+        return digest.hexdigest()
+
     def remember(self, sources: Sequence[Source]) -> References:
         """Keeps the features of normal pictures of one product, to hold any number of pictures against them.
 
+        The order in which they are given changes nothing. Each is held against the others as well: what normals of
+        this product score makes the threshold, and a picture that does not fit in is named in `References.notes`.
+
         Args:
-            sources: at least one picture, each as `look` takes it; they are seen at the size of the first.
+            sources: 1 to MAX_REFERENCES pictures, each as `look` takes it; all are seen at the size that most have.
 
         Raises:
-            MediaError: there is none, or one cannot be used.
+            MediaError: there is none or there are too many, or one cannot be used.
         """
-        frames = [as_media(source).frames[0] for source in sources]
-        if not frames:
+        if not len(sources):
             raise MediaError("No reference was given.")
-        size = fit_size(*frames[0].size, self.processor.config.vision_config)
-        pixels = torch.cat([self.processor.pixels(frame.pixels, size) for frame in frames])
+        if len(sources) > MAX_REFERENCES:
+            raise MediaError(f"There are {len(sources)} references; {MAX_REFERENCES} are allowed.")
+        frames = [as_media(source).frames[0].pixels for source in sources]
+        sizes = Counter(
+            fit_size(frame.shape[1], frame.shape[0], self.processor.config.vision_config) for frame in frames
+        )
+        size = min(sizes, key=lambda key: (-sizes[key], key))
+        pictures: dict[bytes, tuple[int, np.ndarray]] = {}
+        notes = []
+        for number, frame in enumerate(frames, start=1):
+            small = np.ascontiguousarray(resize(frame, size))
+            first, _ = pictures.setdefault(hashlib.sha256(small.tobytes()).digest(), (number, small))
+            if first != number:  # held against its copy it would look better than any normal picture does
+                notes.append(f"Reference {number} is the same picture as reference {first}.")
+        ordered = [pictures[key] for key in sorted(pictures)]
         with torch.inference_mode():
-            return self.model.look_model.remember(pixels, len(frames))
+            seen = [see(self.model.look_model, self.processor.pixels(small)) for _, small in ordered]
+            memory = assemble(self.model.look_model, seen, self.calibration, [number for number, _ in ordered])
+        return replace(memory, notes=(*notes, *memory.notes))
 
-    def look(self, source: Source, references: References | Sequence[Source] = ()) -> Look:
+    def save_references(self, memory: References, file: Path) -> None:
+        """Writes what `remember` kept to one safetensors file; raises MemoryFileError when it cannot be written."""
+        save_memory(memory, file, self.fingerprint)
+
+    def load_references(self, file: Path) -> References:
+        """Reads a file of `save_references`.
+
+        Raises:
+            MemoryFileError: missing, damaged, something else, or made by another model or other weights.
+        """
+        memory = load_memory(file, self.fingerprint)
+        channels = tuple(self.processor.config.vision_config.channels)[1:]
+        if tuple(level.shape[1] for level in memory.levels) != channels or memory.descriptors.shape[1:] not in (
+            (channels[-1],),
+            (0,),
+        ):
+            raise MemoryFileError(f"The memory '{file.name}' does not hold what it should.")
+        return memory
+
+    def look(
+        self, source: Source, references: References | Sequence[Source] = (), *, rate: float | None = None
+    ) -> Look:
         """Looks at a picture; no word can change what comes out.
 
         Args:
             source: a Media, an [H, W, 3] uint8 array, a PIL image, the bytes of a file, or a `pathlib.Path` that the
                 caller vouches for. Plain strings are refused.
             references: normal pictures of the same product, or what `remember` kept of them.
+            rate: the false-alarm rate that sets the threshold, as `threshold.checked_rate` takes it; None means
+                DEFAULT_RATE with references and the stored balanced point without.
 
         Raises:
             MediaError: the picture or a reference cannot be used.
+            RateError: the rate is out of range.
         """
         start = time.perf_counter()
+        rate = checked_rate(rate)
         media = as_media(source)
         frame = media.frames[0]
         memory = references if isinstance(references, References) else None
@@ -113,23 +173,60 @@ class Inspector:
         for array in (heatmap, thumbnail):
             array.flags.writeable = False
         tokens = {name: value[0].numpy() for name, value in vars(output.tokens).items() if value is not None}
-        score = self.calibration.score(float(output.score_logit[0]))
         regions = find_regions(heatmap, thumbnail, PIXEL_THRESHOLD, size)
-        return Look(
+        threshold, threshold_source = self.threshold(memory, rate)
+        doubt = self._doubt(output.tokens.visual, memory)
+        look = Look(
             size=size,
-            score=score,
+            score=self.calibration.score(float(output.score_logit[0])),
             heatmap=heatmap,
             regions=regions,
             thumbnail=thumbnail,
             tokens=tokens,
-            kinds=likely_kinds(score, regions, output.kind_logits[0], self.processor.config.heatmap_config.kinds),
             picture=picture_facts(thumbnail).words(),
             references=memory.count if memory else 0,
             time=frame.time,
             name=media.name,
-            warnings=media.notes,
-            look_s=time.perf_counter() - start,
+            warnings=(*media.notes, *(memory.notes if memory else ()), *([doubt] if doubt else ())),
+            threshold=threshold,
+            threshold_source=threshold_source,
+            doubt=doubt,
         )
+        names = self.processor.config.heatmap_config.kinds
+        kinds = likely_kinds(look.relative, regions, output.kind_logits[0], names)
+        return replace(look, kinds=kinds, look_s=time.perf_counter() - start)
+
+    def threshold(self, memory: References | None = None, rate: float | None = None) -> tuple[float, str]:
+        """The score from which a picture is called anomalous, 0..1, and a sentence saying where it comes from.
+
+        Args:
+            memory: the references, None without.
+            rate: as in `look`.
+
+        Raises:
+            RateError: the rate is out of range.
+        """
+        rate = checked_rate(rate)
+        if memory is None and rate is None:
+            return self.calibration.threshold, self.calibration.source
+        rate = DEFAULT_RATE if rate is None else rate
+        threshold = self.calibration.threshold_at(rate, memory.normals if memory else None)
+        asked = f"{100 * rate:.2g} % false alarms"
+        if memory is None:
+            return threshold, f"{asked} on normal pictures of other products"
+        noun = "reference" if memory.count == 1 else "references"
+        return threshold, f"{asked}, from {memory.count} normal {noun} and normal pictures of other products"
+
+    def _doubt(self, visual: torch.Tensor, memory: References | None) -> str:
+        """Why nothing can be decided about a picture with these visual tokens [1, n, D], "" when it can."""
+        descriptor = F.normalize(visual.mean(dim=1), dim=1)
+        cut = self.calibration.match_cut
+        if memory is not None:
+            far = 0 < cut < distance_to(memory, descriptor)
+            return "The references do not match this picture: they seem to show another product." if far else ""
+        if self.familiar is not None and self.familiar.distance(descriptor) > self.familiar.cut:
+            return "The picture is unlike anything the model knows: nothing can be decided without references."
+        return ""
 
     def ask(
         self,
@@ -160,7 +257,7 @@ class Inspector:
         self, look: Look | None, question: str, history: list[tuple[str, str]], stop: threading.Event | None
     ) -> Iterator[str]:
         ids, tokens = self.prompt(look, question, history)
-        bias = self.calibration.word_bias if look is not None else 0.0
+        bias = self.calibration.first_word_bias(look.evidence) if look is not None else 0.0
         yield from self.runtime.stream(ids, tokens, max_words=MAX_WORDS, word_bias=bias, stop=stop)
 
     def prompt(
@@ -169,7 +266,7 @@ class Inspector:
         """What the runtime is given for a question: ids [1, T] and the look's tokens, None without a look."""
         head = None
         if look is not None:
-            head = self.processor.look_text(look.score, look.regions, look.kinds, look.picture, look.references)
+            head = self.processor.look_text(look.relative, look.regions, look.kinds, look.picture, look.references)
         messages = conversation(question, history, head, self.processor.specials)
         tokens = None
         if look is not None:
@@ -177,14 +274,14 @@ class Inspector:
         return self.processor.ids(messages), tokens
 
     def yes_probability(self, look: Look) -> float:
-        """The language model's own "Yes" to "Is there anything wrong?" against its "No", calibrated, 0..1.
+        """Calibrated probability that something is wrong, from the words and the look together, 0..1.
 
-        Read from the first word of the answer to DEFAULT_QUESTION; kept for the life of the look.
+        The words: "Yes" against "No" as first word of the answer to DEFAULT_QUESTION, kept for the life of the look.
         """
         if look not in self._first_words:
             ids, tokens = self.prompt(look, DEFAULT_QUESTION, ())
             self._first_words[look] = self.runtime.first_word(ids, tokens)
-        return self.calibration.yes_probability(self._first_words[look])
+        return self.calibration.yes_probability(self._first_words[look], look.evidence)
 
     def finding(self, look: Look, explanation: str, timings: Timings | None = None) -> Finding:
         """Verdict, scores, regions and warnings of a look, with the words of an answer about it.
@@ -196,12 +293,14 @@ class Inspector:
         """
         yes = self.yes_probability(look)
         verdict, confidence = self.calibration.verdict(yes)
-        suspicious = look.score >= self.calibration.threshold
+        if look.doubt:
+            verdict = "unsure"
         warnings = list(look.warnings)
-        if verdict != "unsure" and suspicious != (verdict == "anomalous"):
+        if yes == 0.5 and look.evidence:
+            words, score = ("normal", "anomalous") if look.evidence > 0 else ("anomalous", "normal")
             warnings.append(
-                f"The words say {verdict}, the look's score {look.score:.2f} says "
-                f"{'anomalous' if suspicious else 'normal'} (threshold {self.calibration.threshold:.2f}): please check."
+                f"The words say {words}, the look's score {look.score:.2f} says {score} "
+                f"(threshold {look.threshold:.2f}): please check."
             )
         if verdict == "anomalous" and not look.regions:
             warnings.append("The verdict is anomalous, but the map shows no single place.")
@@ -217,20 +316,28 @@ class Inspector:
             confidence=confidence,
             verdict_probability=yes,
             score=look.score,
-            threshold=self.calibration.threshold,
-            threshold_source=self.calibration.source,
+            threshold=look.threshold,
+            threshold_source=look.threshold_source,
             regions=look.regions,
             kinds=look.kinds,
             explanation=explanation,
             warnings=tuple(warnings),
             timings=timings or Timings(load_s=self.load_s, look_s=look.look_s),
             profile=self.profile,
+            references=look.references,
         )
 
-    def inspect(self, source: Source, question: str | None = None) -> Finding:
+    def inspect(
+        self,
+        source: Source,
+        question: str | None = None,
+        *,
+        references: References | Sequence[Source] = (),
+        rate: float | None = None,
+    ) -> Finding:
         """Look, ask and finding in one call; `question` defaults to DEFAULT_QUESTION. Errors as `look` and `ask`."""
         question = checked_question(DEFAULT_QUESTION if question is None else question)
-        look = self.look(source)
+        look = self.look(source, references, rate=rate)
         start = time.perf_counter()
         first, pieces = 0.0, []
         for piece in self.ask(look, question):

@@ -14,6 +14,7 @@ from transformers.utils import logging as transformers_logging
 from assistant.calibration import Calibration
 from assistant.configuration import LookTwiceConfig
 from assistant.errors import WeightsError
+from assistant.familiar import Familiar
 from assistant.modeling import LookTwiceForConditionalGeneration
 from assistant.packaged import dtype_of, fill_tower, language_model
 from assistant.processing import LookTwiceProcessor
@@ -21,6 +22,7 @@ from assistant.profiles import Profile
 from assistant.weights import (
     ADAPTER_FOLDER,
     CALIBRATION_FILE,
+    FAMILIAR_FILE,
     LANGUAGE_FILE,
     LANGUAGE_PARTS,
     LOOK_FILE,
@@ -31,11 +33,15 @@ from assistant.weights import (
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """What a profile gives: the model in evaluation mode, its processor and its calibration."""
+    """What a profile gives: the model in evaluation mode, its processor and its calibration.
+
+    `familiar` is None where it has not been measured what the known pictures look like.
+    """
 
     model: LookTwiceForConditionalGeneration
     processor: LookTwiceProcessor
     calibration: Calibration
+    familiar: Familiar | None = None
 
 
 def read_config(folder: Path) -> LookTwiceConfig:
@@ -86,7 +92,9 @@ def compose(profile: Profile, *, stage: str = "all") -> Loaded:
         calibration = Calibration()
     else:
         calibration = Calibration.load(calibration_file)
-    return Loaded(model.eval().requires_grad_(False), LookTwiceProcessor(tokenizer, config), calibration)
+    familiar_file = profile.weights / FAMILIAR_FILE
+    familiar = Familiar.load(familiar_file, config.vision_config.token_size) if familiar_file.is_file() else None
+    return Loaded(model.eval().requires_grad_(False), LookTwiceProcessor(tokenizer, config), calibration, familiar)
 
 
 def _with_adapter(text: torch.nn.Module, folder: Path) -> PeftModel:

@@ -22,6 +22,8 @@ from assistant.types import Frame, Media
 MAX_PIXELS = 40_000_000  # width x height of one picture
 MAX_BYTES = 200_000_000  # of one picture file
 MAX_NAME = 80  # characters of a display name
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+"""Endings by which a folder's pictures are known; a file's content decides what it is."""
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")  # the only Pillow decoders that may run
 
 _FULL_SCALES = ((255, 8), (1023, 10), (4095, 12), (65535, 16))

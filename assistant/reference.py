@@ -7,7 +7,7 @@ residual). Nothing in here is trained; the maps are inputs of the selector and o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import torch
@@ -25,6 +25,8 @@ REFERENCE_SHARE = 0.01
 """As OWN_SHARE, against the references."""
 OWN_RADIUS = (3, 2, 1, 1)
 """Cells around a patch that show the same thing and are left out of its own picture, finest residual level first."""
+VARIANTS = 4
+"""Rows of a memory for each picture: itself and its mirror images."""
 PLACE_RADIUS = (2, 1, 1, 1)
 """Cells by which a reference may be shifted and still count as in place, finest residual level first."""
 
@@ -34,13 +36,19 @@ class References:
     """Patch features of normal references of one product.
 
     Attributes:
-        levels: one [K, C_l, h_l, w_l] float32 a residual level, as the tower gives them: first the `count` pictures,
-            then their variants; the last level is the tower's last.
+        levels: one [K, C_l, h_l, w_l] float32 a residual level, as the tower gives them: each picture is followed by
+            its mirror images, see `mirrored`; the last level is the tower's last.
         count: how many pictures were given, >= 1; variants do not count.
+        descriptors: [n, D] unit vectors, the pictures' pooled last level; [0, 0] when they are not kept.
+        normals: fused image logits of the pictures, each held against the others; what a threshold is made from.
+        notes: what was noticed about the pictures, one sentence each.
     """
 
     levels: tuple[Tensor, ...]
     count: int
+    descriptors: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
+    normals: tuple[float, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,11 +68,12 @@ class Residuals:
 
 
 def mirrored(pixel_values: Tensor) -> Tensor:
-    """Normal pictures [K, 3, H, W] and their three mirror images -> [4 K, 3, H, W], the pictures themselves first.
+    """Normal pictures [K, 3, H, W], each followed by its three mirror images -> [VARIANTS K, 3, H, W].
 
     A texture's patches occur mirrored too, and a tower that was trained on upright photographs sees those otherwise.
     """
-    return torch.cat([pixel_values, pixel_values.flip(3), pixel_values.flip(2), pixel_values.flip(2, 3)])
+    variants = [pixel_values, pixel_values.flip(3), pixel_values.flip(2), pixel_values.flip(2, 3)]
+    return torch.stack(variants, dim=1).flatten(0, 1)
 
 
 def directions(level: Tensor) -> Tensor:
@@ -98,7 +107,7 @@ def _maps(level: Tensor, number: int, references: list[References | None]) -> Te
         if memory is not None:
             known = directions(memory.levels[number])
             maps[index, 1] = nearest_residual(unit[index], known)
-            maps[index, 2] = place_residual(unit[index], known[: memory.count], PLACE_RADIUS[number])
+            maps[index, 2] = place_residual(unit[index], known[::VARIANTS], PLACE_RADIUS[number])
     return maps
 
 

@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from assistant.errors import MediaError
 from assistant.prompts import kind_words, percent
-from assistant.types import Finding, Look, Region
+from assistant.types import Finding, Look, Media, Region
 
 CLEAR_BELOW, SOLID_FROM = 0.4, 0.85
 """Heatmap values below which nothing is drawn and from which the colour has its full opacity."""
@@ -28,6 +28,12 @@ _ANCHORS = (
     (0.75, (245, 125, 21)), (0.9, (250, 193, 39)), (1.0, (252, 255, 164)),
 )  # fmt: skip
 """(heatmap value, RGB): dark violet over red and orange to light yellow, lightness rising evenly."""
+STATES = {
+    "loading": "Loading the model …", "waiting": "Waiting for another answer to be finished …",
+    "remembering": "Looking at the references …", "looking": "Looking at the picture …", "answering": "Answering …",
+    "deciding": "Weighing the verdict …", "": "",
+}  # fmt: skip
+"""What the page says while the assistant is at work, by the name of a `session.Stage`."""
 _BOX, _BOX_EDGE = (255, 255, 255), (10, 10, 10)
 _MARKS = re.compile(r"[\\`*_\[\]|~$^]")
 _STARTS = re.compile(r"^([ \t]*)(?:([#+=-])|(\d+)([.)]))", re.MULTILINE)
@@ -158,6 +164,30 @@ def meter_html(finding: Finding) -> str:
         f'<div style="position:absolute;left:{threshold}%;top:-3px;width:2px;height:16px;background:#888"></div>'
         "</div></div>"
     )
+
+
+def status_html(state: str, failure: str = "") -> str:
+    """The line that says what the assistant is doing, one of STATES; screen readers announce it."""
+    return f'<div role="status" aria-live="polite">{html.escape(failure or STATES[state])}</div>'
+
+
+def small_copy(media: Media, folder: str, side: int) -> Path:
+    """Write a copy of the picture, at most `side` pixels long, to a new file in `folder`.
+
+    Browsers cannot show every kind of file that is read.
+    """
+    image = Image.fromarray(media.frames[0].pixels)
+    image.thumbnail((side, side))
+    file = Path(tempfile.mkdtemp(dir=folder)) / "picture.webp"
+    image.save(file)
+    return file
+
+
+def references_line(count: int) -> str:
+    """What the page says below the references."""
+    if not count:
+        return "With one to eight normal pictures of the same product every look is a comparison with them."
+    return f"Every look is held against {'this picture' if count == 1 else f'these {count} pictures'}."
 
 
 def plain(text: str) -> str:

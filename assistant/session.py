@@ -6,10 +6,14 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from assistant.prompts import DEFAULT_QUESTION
+from assistant.threshold import checked_rate
 from assistant.types import Finding, Look, Media, Timings
+
+if TYPE_CHECKING:
+    from assistant.reference import References
 
 MAX_TURNS = 8
 """Turns kept of a conversation."""
@@ -22,8 +26,12 @@ class Inspects(Protocol):
 
     load_s: float
 
-    def look(self, source: Media) -> Look:
-        """What the model sees in a picture."""
+    def remember(self, sources: Sequence[Media]) -> References:
+        """A memory of normal pictures."""
+        ...
+
+    def look(self, source: Media, references: References | Sequence[Media] = (), *, rate: float | None = None) -> Look:
+        """What the model sees in a picture, held against references where there are some."""
         ...
 
     def ask(
@@ -53,7 +61,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Stage:
-    """What the assistant is doing now: "looking", "answering" or "deciding"."""
+    """What the assistant is doing now: "remembering", "looking", "answering" or "deciding"."""
 
     name: str
 
@@ -94,13 +102,18 @@ Event = Stage | Looked | Words | Done
 class Session:
     """A conversation with one inspector: MAX_TURNS turns about at most MAX_LOOKS pictures, the oldest forgotten first.
 
-    Not for use by two threads at once.
+    References and rate hold for every look of it until they are changed. Not for use by two threads at once.
     """
 
     def __init__(self, inspector: Inspects) -> None:
         self._inspector = inspector
         self._turns: list[Turn] = []
         self._looks: list[Look] = []
+        self._media: Media | None = None
+        self._references: Sequence[Media] = ()
+        self._memory: References | None = None
+        self._rate: float | None = None
+        self._outdated = False
 
     @property
     def turns(self) -> tuple[Turn, ...]:
@@ -117,18 +130,50 @@ class Session:
         """The looks kept, oldest first."""
         return tuple(self._looks)
 
+    def hold(self, references: References | Sequence[Media], rate: float | None = None) -> None:
+        """Hold what follows against these normal pictures, or against none, with this false-alarm rate.
+
+        A question that follows without a new picture makes the newest one be looked at again, under the new terms.
+
+        Args:
+            references: pictures, or what the inspector's `remember` kept of them; () for none.
+            rate: as `Inspector.look` takes it.
+
+        Raises RateError for a rate that cannot be asked for; everything is then as before.
+        """
+        checked_rate(rate)
+        given = references if isinstance(references, Sequence) else ()
+        if not isinstance(references, Sequence):
+            self._memory = references
+        elif list(map(id, given)) != list(map(id, self._references)) or not given:
+            self._memory = None
+        self._references, self._rate, self._outdated = tuple(given), rate, self._media is not None
+
+    def memory(self) -> References | None:
+        """What is kept of the references, made once for each set of them; None without.
+
+        Raises LookTwiceError when one of them cannot be used.
+        """
+        if self._memory is None and self._references:
+            self._memory = self._inspector.remember(self._references)
+        return self._memory
+
     def attach(self, media: Media) -> Look:
         """Look at a picture, once; the questions that follow are about it.
 
-        Raises LookTwiceError when the picture cannot be used; the conversation is then as before.
+        Raises LookTwiceError when the picture or a reference cannot be used; the conversation is then as before.
         """
-        look = self._inspector.look(media)
+        memory = self.memory()
+        look = self._inspector.look(media, () if memory is None else memory, rate=self._rate)
         self._looks = [*self._looks, look][-MAX_LOOKS:]
         self._turns = [turn for turn in self._turns if turn.look is None or turn.look in self._looks]
+        self._media, self._outdated = media, False
         return look
 
     def ask(self, question: str, media: Media | None = None, *, stop: threading.Event | None = None) -> Iterator[Event]:
-        """Answer one question, as events in this order: looking, Looked, answering, Words..., deciding, Done.
+        """Answer one question, as events: remembering, looking, Looked, answering, Words..., deciding, Done.
+
+        The first comes only where references are new, the first three where there is something new to look at.
 
         Args:
             question: the words of the user; empty with a picture means the default question.
@@ -139,9 +184,15 @@ class Session:
         """
         stop = stop or threading.Event()
         if media is not None:
+            question = question.strip() or DEFAULT_QUESTION
+        elif self._outdated:
+            media = self._media
+        if media is not None:
+            if self._memory is None and self._references:
+                yield Stage("remembering")
+                self.memory()
             yield Stage("looking")
             yield Looked(self.attach(media))
-            question = question.strip() or DEFAULT_QUESTION
         look = self.look
         yield Stage("answering")
         history = [(turn.question, turn.answer) for turn in self._turns if turn.look is look]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -10,6 +11,8 @@ import numpy as np
 Verdict = Literal["normal", "anomalous", "unsure"]
 MAX_MAP_SIDE = 1280
 """Longest side of a kept heatmap, pixels: a 40-megapixel map of floats would hold 160 MB and show no more."""
+MAX_REFERENCES = 64
+"""Pictures that one memory of references is made from at most."""
 
 VERDICTS: tuple[Verdict, ...] = ("normal", "anomalous", "unsure")
 
@@ -96,6 +99,9 @@ class Look:
             suspicious.
         picture: what the whole picture is like, in words.
         references: how many normal references it was held against.
+        threshold: score from which a picture like this one is called anomalous, 0..1; `threshold_source` is a sentence
+            saying where it comes from.
+        doubt: a sentence saying why nothing can be decided here, "" when it can.
         name: display name of the picture.
         warnings: what was noticed while reading and looking, one sentence each.
         look_s: seconds the look took.
@@ -115,6 +121,20 @@ class Look:
     name: str = "picture"
     warnings: tuple[str, ...] = ()
     look_s: float = 0.0
+    threshold: float = 0.5
+    threshold_source: str = ""
+    doubt: str = ""
+
+    @property
+    def evidence(self) -> float:
+        """How far the score lies over its threshold, in logits: over 0 speaks for an anomaly, under 0 for a normal."""
+        score, threshold = (min(max(share, 1e-9), 1 - 1e-9) for share in (self.score, self.threshold))
+        return math.log(score / (1 - score)) - math.log(threshold / (1 - threshold))
+
+    @property
+    def relative(self) -> float:
+        """The score on a scale where its threshold lies at 0.5: sigmoid(`evidence`), 0..1."""
+        return 0.5 * (1 + math.tanh(self.evidence / 2))
 
 
 @dataclass(frozen=True)
@@ -132,14 +152,17 @@ class Finding:
     """The answer for one picture; the one schema for command line, HTTP and evaluation.
 
     Attributes:
-        verdict: the language model's own yes/no, or "unsure" in the undecided band.
+        verdict: the answer of words and look together, or "unsure" in the undecided band; never on the other side of
+            the threshold than the score.
         confidence: calibrated probability that the verdict is right, 0..1.
-        verdict_probability: probability of the language model's "Yes" against "No" as first word, 0..1.
+        verdict_probability: calibrated probability that something is wrong, from the language model's "Yes" against
+            "No" as first word and from how far the score lies over its threshold, 0..1.
         score: the selector's calibrated score, 0..1, and `threshold`, the score from which it calls a picture
             anomalous; `threshold_source` says where the threshold comes from.
         kinds: (name, probability 0..1) of the kinds of defect it could be, likeliest first.
         explanation: the words.
         warnings: disagreements and doubts, one sentence each.
+        references: how many normal references the picture was held against.
     """
 
     verdict: Verdict
@@ -154,6 +177,7 @@ class Finding:
     timings: Timings = field(default_factory=Timings)
     profile: str = "embedded"
     kinds: tuple[tuple[str, float], ...] = ()
+    references: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dict with the public names; floats rounded to 4 places."""
@@ -168,6 +192,7 @@ class Finding:
             "score": rounded(self.score),
             "threshold": rounded(self.threshold),
             "threshold_source": self.threshold_source,
+            "references": self.references,
             "regions": [
                 {
                     "box": list(region.box),

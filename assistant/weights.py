@@ -15,6 +15,7 @@ LOOK_FILE = "look.safetensors"
 LANGUAGE_FILE = "language.safetensors"
 ADAPTER_FOLDER = "adapter"
 CALIBRATION_FILE = "calibration.json"
+FAMILIAR_FILE = "familiar.safetensors"
 
 LOOK_PARTS = ("selector.", "heatmap.", "kinds.", "fusion.")
 """Trained parts of LookModel; the tower comes from its package."""

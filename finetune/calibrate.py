@@ -1,7 +1,8 @@
 """Sets thresholds and scales on pictures that no weight was fitted on, and writes them beside the weights.
 
-python -m finetune.calibrate look --data DIR      after the look stage
-python -m finetune.calibrate words --data DIR     after the language stage
+python -m finetune.calibrate look --data DIR          after the look stage
+python -m finetune.calibrate references --data DIR    after it: false-alarm rates, and what matches and is familiar
+python -m finetune.calibrate words --data DIR         after the language stage
 """
 
 from __future__ import annotations
@@ -26,35 +27,53 @@ from assistant.inspector import Inspector
 from assistant.loading import compose
 from assistant.profiles import read_profile
 from assistant.prompts import DEFAULT_QUESTION
-from assistant.weights import CALIBRATION_FILE
+from assistant.reference import References
+from assistant.threshold import DEFAULT_RATE
+from assistant.weights import CALIBRATION_FILE, FAMILIAR_FILE
 from data.schema import Record
 from finetune.records import training_records
+from finetune.references import calibrate_references
 
 LIT_NORMAL = 0.004
 """Mean share of a normal picture that may be lit, 0..1: normals stay dark."""
+WORD_SHOTS = 4
+"""References of the looks that the words are calibrated on."""
+LEAST_WORD_SCALE = 1e-3
+"""The words always count for something: the first spoken word is turned by a bias that is divided by their scale."""
 
 
 class Part(StrEnum):
     """What is calibrated."""
 
     look = "look"
+    references = "references"
     words = "words"
 
 
 def main(
-    part: Annotated[Part, typer.Argument(help="look: scores and map; words: the yes or no.")],
+    part: Annotated[
+        Part, typer.Argument(help="look: scores and map; references: false-alarm rates; words: the yes or no.")
+    ],
     data: Annotated[Path, typer.Option(help="Folder with manifest.jsonl.")],
     profile: str = "embedded",
 ) -> None:
     """Calibrates and rewrites calibration.json."""
     chosen = read_profile(profile)
-    records = [record for record in training_records(data, chosen) if record.split == "calibrate"]
+    training = [record for record in training_records(data, chosen) if record.split in ("fit", "calibrate")]
+    records = [record for record in training if record.split == "calibrate"]
     if not two_sided(records):
         raise RecordError(f"No set in {data} has normal and anomalous pictures held out for calibration.")
     file = chosen.weights / CALIBRATION_FILE
     if part is Part.look:
         inspector = Inspector(profile, compose(chosen, stage="look"))
         calibration = calibrate_look(inspector, records)
+    elif part is Part.references:
+        inspector = Inspector(profile, compose(chosen, stage="look"))
+        calibration, familiar, rates = calibrate_references(inspector, records, training)
+        familiar.save(chosen.weights / FAMILIAR_FILE)
+        for way, shares in rates.items():
+            said = ", ".join(f"{100 * share:.1f} % with {shots}" for shots, share in shares.items())
+            typer.echo(f"false alarms at {100 * DEFAULT_RATE:.0f} %, {way}: {said}")
     else:
         inspector = Inspector(profile, compose(chosen))
         calibration = calibrate_words(inspector, records)
@@ -85,15 +104,63 @@ def calibrate_look(inspector: Inspector, records: list[Record]) -> Calibration:
 
 
 def calibrate_words(inspector: Inspector, records: list[Record]) -> Calibration:
-    """Platt scaling of the first word's Yes-No difference, on sets with both labels."""
+    """The verdict's probability from the first word's Yes-No difference and the look's evidence, two-sided sets only.
+
+    Every second look has references, drawn from the other normals of its product: one verdict serves both.
+    """
     records = [records[i] for i in two_sided(records)]
-    differences = []
-    for record in tqdm(records, desc="words", unit="picture"):
-        look = inspector.look(record.image)
+    memories = _Memories(inspector, records)
+    differences, evidence = [], []
+    for number, record in enumerate(tqdm(records, desc="words", unit="picture")):
+        look = inspector.look(record.image, memories.without(record) if number % 2 else ())
         ids, tokens = inspector.prompt(look, DEFAULT_QUESTION, ())
         differences.append(inspector.runtime.first_word(ids, tokens))
-    scale, bias = platt(differences, records)
-    return replace(inspector.calibration, word_scale=scale, word_bias=bias / scale)
+        evidence.append(look.evidence)
+    word_scale, word_bias, look_scale = words_and_look(differences, evidence, records)
+    return replace(inspector.calibration, word_scale=word_scale, word_bias=word_bias, look_scale=look_scale)
+
+
+class _Memories:
+    """References of each product for looks at its other pictures; each is made once."""
+
+    def __init__(self, inspector: Inspector, records: list[Record]) -> None:
+        self._inspector = inspector
+        self._normals: dict[tuple[str, str], list[Record]] = defaultdict(list)
+        for record in records:
+            if record.label == 0:
+                self._normals[record.dataset, record.category].append(record)
+        self._made: dict[tuple[str, str, int], References] = {}
+
+    def without(self, record: Record) -> References | tuple[()]:
+        """A memory of WORD_SHOTS normals of the product that this picture is not among; () when there are too few."""
+        normals = self._normals[record.dataset, record.category]
+        for part in range(2):
+            chosen = normals[part * WORD_SHOTS : (part + 1) * WORD_SHOTS]
+            if len(chosen) == WORD_SHOTS and record not in chosen:
+                key = (record.dataset, record.category, part)
+                if key not in self._made:
+                    self._made[key] = self._inspector.remember([one.image for one in chosen])
+                return self._made[key]
+        return ()
+
+
+def words_and_look(
+    differences: list[float], evidence: list[float], records: list[Record]
+) -> tuple[float, float, float]:
+    """(word_scale, word_bias, look_scale) of p = sigmoid(word_scale (difference + word_bias) + look_scale evidence).
+
+    Logistic regression, every (set, label) group of equal weight. A Yes never speaks against an anomaly, nor does
+    evidence: a weight that comes out under its least value is held there and the rest is fitted again.
+    """
+    weights, bias = _logistic(np.column_stack([differences, evidence]), records)
+    if weights[1] < 0:
+        (word,), bias = _logistic(np.array(differences)[:, None], records)
+        weights = (word, 0.0)
+    if weights[0] < LEAST_WORD_SCALE:
+        (look,), bias = _logistic(np.array(evidence)[:, None], records)
+        weights = (LEAST_WORD_SCALE, max(look, 0.0))
+        bias -= LEAST_WORD_SCALE * float(np.mean(differences))
+    return float(weights[0]), float(bias / weights[0]), float(weights[1])
 
 
 def two_sided(records: list[Record]) -> list[int]:
@@ -106,14 +173,20 @@ def two_sided(records: list[Record]) -> list[int]:
 
 def platt(values: list[float], records: list[Record]) -> tuple[float, float]:
     """(scale, bias) of p = sigmoid(scale * value + bias), every (set, label) group of equal weight (Platt 1999)."""
+    (scale,), bias = _logistic(np.array(values)[:, None], records)
+    return scale, bias
+
+
+def _logistic(features: np.ndarray, records: list[Record]) -> tuple[tuple[float, ...], float]:
+    """Coefficients and intercept of a logistic regression on [n, k] features, (set, label) groups of equal weight."""
     groups: dict[tuple[str, int], int] = defaultdict(int)
     for record in records:
         groups[record.dataset, record.label] += 1
-    weight = [1 / groups[record.dataset, record.label] for record in records]
+    weight = np.array([1 / groups[record.dataset, record.label] for record in records])
     fitted = LogisticRegression(C=1e3).fit(
-        np.array(values)[:, None], [record.label for record in records], np.array(weight) * len(records) / len(groups)
+        features, [record.label for record in records], weight * len(records) / len(groups)
     )
-    return float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
+    return tuple(float(value) for value in fitted.coef_[0]), float(fitted.intercept_[0])
 
 
 def pixel_cut(normal: list[tuple[str, np.ndarray]], known: list[tuple[str, np.ndarray, np.ndarray]]) -> float:

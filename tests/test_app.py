@@ -14,13 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import numpy as np
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from PIL import Image
 
 import app as page_module
 from app import Desk, Page, build, serve
 from assistant.errors import WeightsError
+from data.photos import photograph
 
 if TYPE_CHECKING:
     from assistant.inspector import Inspector
@@ -39,15 +42,20 @@ class Counting:
 
     def __init__(self, inspector: Inspector) -> None:
         self._inspector = inspector
-        self.looks = 0
+        self.looks = self.memories = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inspector, name)
 
-    def look(self, source: Any) -> Any:
+    def look(self, source: Any, *terms: Any, **more: Any) -> Any:
         """The real look, counted."""
         self.looks += 1
-        return self._inspector.look(source)
+        return self._inspector.look(source, *terms, **more)
+
+    def remember(self, sources: Any) -> Any:
+        """The real memory, counted."""
+        self.memories += 1
+        return self._inspector.remember(sources)
 
 
 class Served:
@@ -73,6 +81,15 @@ def served(inspector: Inspector, tmp_path_factory: pytest.TempPathFactory) -> It
         desk.loaded.result(WAIT)
         yield Served(url, desk, counting)
         close(page)
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two normal takes of the wall that `cracked` shows."""
+    files = [tmp_path_factory.mktemp("good") / f"{number}.png" for number in range(2)]
+    for number, file in enumerate(files):
+        Image.fromarray(np.roll(photograph("brick.png"), 16 * number, axis=0)).save(file)
+    return files
 
 
 def close(page: Page) -> None:
@@ -142,6 +159,46 @@ def test_inspect_gives_the_numbers_of_the_api(served: Served, inspector: Inspect
     expected = inspector.inspect(cracked).to_dict()
     del found["timings"], expected["timings"]
     assert found == json.loads(json.dumps(expected))
+
+
+def test_references_stay_for_the_conversation_and_are_remembered_once(
+    served: Served, cracked: Path, good: list[Path]
+) -> None:
+    client, memories = served.client(), served.counting.memories
+    _, strip, line = client.predict([handle_file(file) for file in good], api_name="/references")
+    assert len(strip["value"] if isinstance(strip, dict) else strip) == 2 and "these 2 pictures" in line
+    client.predict(10, api_name="/rate")
+    job = client.submit({"text": "", "files": [handle_file(cracked)]}, api_name="/chat")
+    assert "10 % false alarms, from 2 normal references" in json.dumps(job.result(WAIT))
+    chat(client, "Where is it?")
+    chat(client, "And here?", cracked)
+    assert served.counting.memories == memories + 1
+    client.predict(api_name="/clear_references")
+    job = client.submit({"text": "And now?", "files": []}, api_name="/chat")
+    assert "normal references" not in json.dumps(job.result(WAIT)[3:])
+    assert served.counting.memories == memories + 1
+
+
+def test_more_than_eight_references_are_refused(served: Served, good: list[Path]) -> None:
+    client = served.client()
+    _, strip, line = client.predict([handle_file(good[0])] * 9, api_name="/references")
+    assert "one to eight" in line
+
+
+def test_inspect_takes_references_and_a_rate(
+    served: Served, inspector: Inspector, cracked: Path, good: list[Path]
+) -> None:
+    files = [handle_file(file) for file in good]
+    found = served.client().predict(handle_file(cracked), "", files, 0.1, api_name="/inspect")
+    expected = inspector.inspect(cracked, references=good, rate=0.1).to_dict()
+    del found["timings"], expected["timings"]
+    assert found == json.loads(json.dumps(expected)) and found["references"] == 2
+    with pytest.raises(AppError, match="false-alarm rate must be"):
+        served.client().predict(handle_file(cracked), "", [], 7, api_name="/inspect")
+    foreign = [{"path": str(cracked), "meta": TAG}]
+    payload = {"path": upload(served.url, cracked), "meta": TAG}
+    assert page_module.REFUSED in raw(served.url, "inspect", payload, "", foreign, None)
+    assert page_module.REFUSED in raw(served.url, "references", foreign)
 
 
 @pytest.mark.parametrize("kind", ["path", "tagged path", "url", "tagged url", "upload with url", "climbing", "text"])

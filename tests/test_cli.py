@@ -14,6 +14,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from assistant.__main__ import app
+from data.photos import photograph
 
 if TYPE_CHECKING:
     from assistant.inspector import Inspector
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 KEYS = {
     "verdict", "confidence", "verdict_probability", "score", "threshold", "threshold_source", "regions", "kinds",
-    "explanation", "warnings", "timings", "profile",
+    "explanation", "warnings", "timings", "profile", "references",
 }  # fmt: skip
 
 
@@ -73,9 +74,34 @@ def test_text_has_the_words_the_verdict_and_the_score(loaded: Inspector, cracked
     assert "Looked in" in out
 
 
+def test_references_are_compared_with_remembered_and_used_again(
+    loaded: Inspector, cracked: Path, tmp_path: Path
+) -> None:
+    good, kept = tmp_path / "good", tmp_path / "kept.safetensors"
+    good.mkdir()
+    (good / "notes.txt").write_text("no picture")
+    wall = photograph("brick.png")
+    for number in range(2):
+        Image.fromarray(np.roll(wall, 16 * number, axis=0)).save(good / f"{number}.png")
+    code, out, _ = run(cracked, "--references-dir", good, "--rate", "0.1", "--remember", kept, "--json")
+    first = json.loads(out)
+    assert code == 0 and first["references"] == 2 and kept.is_file()
+    assert first["threshold_source"].startswith("10 % false alarms, from 2 normal references")
+    code, out, _ = run(cracked, "--memory", kept, "--rate", "0.1", "--json")
+    again = json.loads(out)
+    del first["timings"], again["timings"]
+    assert code == 0 and again == first
+    code, out, _ = run(cracked, "--reference", good / "0.png", "--reference", good / "1.png", "--rate", "0.1", "--json")
+    assert json.loads(out)["score"] == first["score"]
+    kept.write_bytes(kept.read_bytes()[:999])
+    code, out, err = run(cracked, "--memory", kept, "--json")
+    assert (code, out) == (2, "") and "is damaged" in err.strip().splitlines()[-1]
+
+
 @pytest.mark.usefixtures("unloaded")
 def test_what_cannot_be_used_is_refused_before_the_model_is_loaded(cracked: Path, broken: Path, tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("not a picture")
+    (empty := tmp_path / "empty").mkdir()
     cases: list[tuple[tuple[str | Path, ...], str]] = [
         ((tmp_path / "none.png",), "There is no file 'none.png'."),
         ((tmp_path,), "is a folder"),
@@ -87,6 +113,14 @@ def test_what_cannot_be_used_is_refused_before_the_model_is_loaded(cracked: Path
         ((cracked, "--heatmap", tmp_path / "no" / "heat.png"), "--heatmap cannot be written"),
         ((cracked, "--heatmap", tmp_path), "--heatmap cannot be written"),
         ((cracked, "--heatmap", cracked), "is the picture itself"),
+        ((cracked, "--reference", tmp_path / "none.png"), "There is no file 'none.png'."),
+        ((cracked, "--references-dir", tmp_path / "nowhere"), "There is no folder 'nowhere'."),
+        ((cracked, "--references-dir", empty), "holds no picture"),
+        ((cracked, "--rate", "7"), "A false-alarm rate must be from"),
+        ((cracked, "--memory", tmp_path / "none.safetensors"), "There is no memory 'none.safetensors'."),
+        ((cracked, "--memory", cracked, "--reference", cracked), "References are given twice."),
+        ((cracked, "--remember", tmp_path / "kept.safetensors"), "There are no references to remember."),
+        ((cracked, "--reference", cracked, "--remember", tmp_path), "--remember cannot be written"),
     ]
     for arguments, sentence in cases:
         code, out, err = run(*arguments, "--json")

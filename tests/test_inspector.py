@@ -78,7 +78,9 @@ def test_a_normal_reference_enters_look_and_prompt(inspector, brick, cracked):
     assert with_reference.references == 1 and alone.references == 0
     assert "comparison" in with_reference.tokens and "comparison" not in alone.tokens
     assert with_reference.score >= inspector.calibration.threshold and with_reference.regions
-    assert inspector.look(brick, [brick]).score < inspector.calibration.threshold
+    assert with_reference.score >= with_reference.threshold
+    held = inspector.look(brick, [brick])
+    assert held.score < held.threshold and "from 1 normal reference" in held.threshold_source
     ids, _ = inspector.prompt(with_reference, "Where is it?", ())
     assert "Compared with 1 normal reference." in inspector.processor.tokenizer.decode(ids[0])
     assert "".join(inspector.ask(with_reference, "Where is it?"))
@@ -215,9 +217,8 @@ def test_score_and_words_that_differ_are_said(inspector, brick):
     stubborn = Inspector("embedded", Loaded(inspector.model, inspector.processor, inspector.calibration))
     stubborn._first_words[look] = 50.0  # the language model says yes with all its weight
     finding = stubborn.finding(look, "Yes.")
-    assert finding.verdict == "anomalous"
+    assert (finding.verdict, finding.verdict_probability) == ("unsure", 0.5)  # words and look contradict each other
     assert any("score" in warning and "please check" in warning for warning in finding.warnings)
-    assert any("no single place" in warning for warning in finding.warnings)
 
 
 def test_paths_as_text_and_bad_questions_are_refused(inspector, brick):

@@ -82,13 +82,16 @@ def test_requirement_files_that_are_named_exist():
         assert (ROOT / name).is_file()
 
 
-def test_the_python_example_runs(inspector, tmp_path, monkeypatch, capsys, cracked):
-    (code,) = blocks("python")
-    Image.open(cracked).save(tmp_path / "part.png")
+def test_the_python_examples_run(inspector, tmp_path, monkeypatch, capsys, cracked):
+    for name in ("part.png", "good1.png"):
+        Image.open(cracked).save(tmp_path / name)
+    Image.open(cracked).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / "good2.png")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("assistant.load", lambda profile: inspector)
-    exec(compile(code, "README.md", "exec"), {})  # noqa: S102  our own file
-    assert capsys.readouterr().out.strip()
+    assert blocks("python")
+    for code in blocks("python"):
+        exec(compile(code, "README.md", "exec"), {})  # noqa: S102  our own file
+        assert capsys.readouterr().out.strip()
 
 
 def test_the_json_that_is_shown_has_the_keys_of_a_finding(inspector):

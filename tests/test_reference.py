@@ -5,7 +5,17 @@ from __future__ import annotations
 import pytest
 import torch
 
-from assistant.reference import References, directions, nearest_residual, own_residual, place_residual, residuals
+from assistant.reference import (
+    VARIANTS,
+    References,
+    directions,
+    mirrored,
+    nearest_residual,
+    own_residual,
+    place_residual,
+    reference_summary,
+    residuals,
+)
 
 
 @pytest.fixture
@@ -64,3 +74,30 @@ def test_without_references_only_the_own_channel_speaks():
 
 def test_directions_have_length_one():
     assert torch.allclose(directions(torch.randn(1, 6, 5, 5)).norm(dim=1), torch.ones(1, 5, 5))
+
+
+def test_a_picture_stands_before_its_mirror_images():
+    pictures = torch.rand(2, 3, 4, 6)
+    rows = mirrored(pictures)
+    assert rows.shape == (2 * VARIANTS, 3, 4, 6) and torch.equal(rows[::VARIANTS], pictures)
+    assert torch.equal(rows[VARIANTS + 1], pictures[1].flip(2)) and torch.equal(rows[3], pictures[0].flip(1, 2))
+
+
+def test_in_place_only_the_pictures_themselves_count(unit):
+    levels = tuple(level[None] for level in (unit, unit, unit))
+    memory = References(tuple(torch.cat([level, *[level.flip(3)] * (VARIANTS - 1)]) for level in levels), 1)
+    turned = tuple(level.flip(3) for level in levels)
+    maps = residuals(turned, [memory]).maps[0]
+    assert maps[0, 1].max() < 1e-2 < maps[0, 2].max()
+
+
+def test_the_summary_of_references_is_empty_without_any_and_grows_with_the_difference(unit):
+    level = unit[None]
+    memory = References((level, level, level), 1)
+    odd = level.clone()
+    odd[0, :, 8:10, 2:4] = torch.tensor([0.0, 0.0, 0.0, 1.0])[:, None, None]
+    alone, same, differs = (
+        torch.stack(reference_summary(residuals((seen,) * 3, [held])))
+        for seen, held in ((odd, None), (level, memory), (odd, memory))
+    )
+    assert not alone.any() and (differs[::2] > same[::2] + 1).all()

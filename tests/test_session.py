@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 
-from assistant.errors import MediaError, QuestionError
+from assistant.errors import MediaError, QuestionError, RateError
 from assistant.media import media_from_array
+from assistant.reference import References
 from assistant.session import MAX_LOOKS, MAX_TURNS, Done, Looked, Session, Stage, Words
 from assistant.types import Finding, Look, Media, Timings
 
@@ -21,13 +23,20 @@ class Scripted:
 
     def __init__(self) -> None:
         self.looked: list[Media] = []
+        self.remembered: list[tuple[Media, ...]] = []
+        self.held: list[tuple[Any, float | None]] = []
         self.asked: list[tuple[Look | None, str, list[tuple[str, str]]]] = []
         self.broken = False
 
-    def look(self, source: Media) -> Look:
+    def remember(self, sources: Sequence[Media]) -> References:
+        self.remembered.append(tuple(sources))
+        return References((), len(sources))
+
+    def look(self, source: Media, references: Any = (), *, rate: float | None = None) -> Look:
         if self.broken:
             raise MediaError("The picture is broken.")
         self.looked.append(source)
+        self.held.append((references, rate))
         pixels = source.frames[0].pixels
         return Look(source.frames[0].size, 0.9, np.zeros(pixels.shape[:2], np.float32), (), pixels, {}, look_s=0.25)
 
@@ -142,3 +151,55 @@ def test_sessions_share_nothing() -> None:
     list(one.ask("a", picture()))
     list(other.ask("b"))
     assert other.look is None and inspector.asked[1][0] is None and inspector.asked[1][2] == []
+
+
+def test_references_are_remembered_once_and_hold_for_every_look() -> None:
+    inspector = Scripted()
+    session = Session(inspector)
+    references = [picture("one"), picture("two")]
+    session.hold(references, 0.1)
+    events = list(session.ask("a", picture()))
+    assert [event.name for event in events if isinstance(event, Stage)][:2] == ["remembering", "looking"]
+    events = list(session.ask("b", picture()))
+    assert [event.name for event in events if isinstance(event, Stage)][0] == "looking"
+    session.hold(references, 0.2)  # another rate needs no other memory
+    list(session.ask("c", picture()))
+    assert inspector.remembered == [tuple(references)]
+    assert [rate for _, rate in inspector.held] == [0.1, 0.1, 0.2]
+    assert all(held is session.memory() for held, _ in inspector.held)
+    session.hold(references[:1])
+    list(session.ask("d", picture()))
+    assert len(inspector.remembered) == 2 and inspector.held[-1] == (session.memory(), None)
+    session.hold(())
+    list(session.ask("e", picture()))
+    assert inspector.held[-1] == ((), None) and len(inspector.remembered) == 2
+
+
+def test_new_terms_make_the_newest_picture_looked_at_again() -> None:
+    inspector = Scripted()
+    session, seen = Session(inspector), picture()
+    list(session.ask("a", seen))
+    session.hold([picture("good")])
+    events = list(session.ask("and now?"))
+    assert inspector.looked == [seen, seen] and any(isinstance(event, Looked) for event in events)
+    assert inspector.asked[-1] == (session.look, "and now?", [])
+    list(session.ask("again?"))
+    assert len(inspector.looked) == 2
+
+
+def test_references_before_any_picture_look_at_nothing() -> None:
+    inspector = Scripted()
+    session = Session(inspector)
+    session.hold([picture("good")])
+    list(session.ask("hello"))
+    assert not inspector.looked and not inspector.remembered
+    with pytest.raises(RateError):
+        session.hold([], 3.0)
+
+
+def test_a_kept_memory_is_used_as_it_is() -> None:
+    inspector = Scripted()
+    session, kept = Session(inspector), References((), 3)
+    session.hold(kept, 0.05)
+    list(session.ask("a", picture()))
+    assert inspector.held == [(kept, 0.05)] and not inspector.remembered

@@ -6,7 +6,10 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from assistant.calibration import Calibration
 from assistant.configuration import LookTwiceConfig
+from assistant.inspector import Inspector
+from assistant.loading import Loaded
 from assistant.modeling import LookTwiceForConditionalGeneration
 from assistant.processing import LookTwiceProcessor
 
@@ -52,3 +55,9 @@ def tiny_model() -> tuple[LookTwiceForConditionalGeneration, LookTwiceProcessor]
     torch.manual_seed(0)
     config = tiny_config()
     return LookTwiceForConditionalGeneration(config).eval(), LookTwiceProcessor(tiny_tokenizer(), config)
+
+
+def tiny_inspector(**calibration: object) -> Inspector:
+    """The public API over the tiny model, with a calibration of these numbers."""
+    model, processor = tiny_model()
+    return Inspector("tiny", Loaded(model, processor, Calibration(**calibration)))

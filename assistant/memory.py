@@ -1,0 +1,138 @@
+"""Normal references made into a memory: bounded in size, whatever their order, with what a threshold is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from sklearn.cluster import kmeans_plusplus
+from torch import Tensor
+
+from assistant.calibration import Calibration
+from assistant.modeling import LookModel
+from assistant.reference import References, residuals
+from assistant.vision import VisionFeatures
+
+MAX_ROWS = 32
+"""Pictures and variants of pictures whose patches are kept: the distances to a row take 20 MB and 2 ms a look."""
+MAX_JUDGED = 32
+"""References that are held against the others, for the threshold and for doubts about them."""
+ODD_RATE = 0.01
+"""A reference is called odd when fewer than this share of normals would look so suspicious against the others."""
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """One normal picture as the tower sees it.
+
+    Attributes:
+        features: of the picture itself, B = 1.
+        part: the memory of this picture alone, with its variants.
+        descriptor: [1, D], see `describe`.
+    """
+
+    features: VisionFeatures
+    part: References
+    descriptor: Tensor
+
+
+def see(model: LookModel, pixels: Tensor) -> Seen:
+    """A normal picture [1, 3, H, W], normalised, through the tower."""
+    features = model.tower(pixels)
+    return Seen(features, model.remember(pixels, 1), describe(features.tokens, features.grid, model.config.visual_grid))
+
+
+def describe(tokens: Tensor, grid: tuple[int, int], pooled: Sequence[int]) -> Tensor:
+    """What a whole picture looks like: final tokens [B, N, D] on a grid -> [B, D] unit vectors.
+
+    Pooled in the cells of `pooled` first, as the look's visual tokens are, so that both give the same.
+    """
+    square = tokens.transpose(1, 2).unflatten(2, grid)
+    return F.normalize(F.adaptive_avg_pool2d(square, tuple(pooled)).mean(dim=(2, 3)), dim=1)
+
+
+def assemble(model: LookModel, seen: Sequence[Seen], calibration: Calibration, numbers: Sequence[int]) -> References:
+    """One memory of several pictures of one size.
+
+    Beyond MAX_ROWS a coreset of the pictures is kept, spread over what they look like: seeds of k-means++ (Arthur and
+    Vassilvitskii 2007) on their descriptors. Pictures are kept whole, since a patch counts in its place as well.
+
+    Args:
+        model: judges each picture against the others.
+        seen: at least one picture, in an order that does not depend on how they were given.
+        calibration: of the model.
+        numbers: what each of them is called in notes, from 1 on.
+    """
+    descriptors = torch.cat([one.descriptor for one in seen])
+    kept = _coreset(descriptors, max(2, MAX_ROWS // seen[0].part.levels[0].shape[0]))
+    memory = _joined([seen[index].part for index in kept], len(seen))
+    logits = {}
+    for index in range(min(len(seen), MAX_JUDGED)):
+        others = [seen[other].part for other in kept if other != index]
+        if others:
+            held = memory if index not in kept else _joined(others, len(others))
+            logits[index] = judged(model, seen[index].features, held)
+    strange = _strangers(descriptors, calibration.match_cut)
+    notes = []
+    if strange and 2 * len(strange) < len(seen):
+        named = sorted(numbers[index] for index in strange)
+        notes += [f"Reference {number} shows another product than the other references." for number in named]
+    elif strange:
+        notes.append("The references disagree: they show different products.")
+    odd = _odd({index: value for index, value in logits.items() if index not in strange}, calibration)
+    for number in sorted(numbers[index] for index in odd):
+        notes.append(f"Reference {number} looks anomalous against the other references: please check it.")
+    normals = tuple(value for index, value in logits.items() if index not in odd and index not in strange)
+    return References(memory.levels, len(seen), descriptors, normals, tuple(notes))
+
+
+def judged(model: LookModel, features: VisionFeatures, memory: References) -> float:
+    """Fused image logit of one picture (B = 1) held against a memory."""
+    return float(model.judge(features, residuals(features.levels[1:], [memory])).score_logit[0])
+
+
+def distance_to(memory: References, descriptor: Tensor) -> float:
+    """Cosine distance 0..2 of a picture's descriptor [1, D] to the nearest reference; 0 when none is described."""
+    if not memory.descriptors.numel():
+        return 0.0
+    return 1 - float((memory.descriptors @ descriptor.T).amax())
+
+
+def _joined(parts: Sequence[References], count: int) -> References:
+    return References(tuple(torch.cat(levels) for levels in zip(*(part.levels for part in parts), strict=True)), count)
+
+
+def _coreset(descriptors: Tensor, most: int) -> list[int]:
+    """Rows of [n, D] that cover it best, at most `most`, in order."""
+    if len(descriptors) <= most:
+        return list(range(len(descriptors)))
+    _, chosen = kmeans_plusplus(descriptors.double().numpy(), most, random_state=0)
+    return sorted(set(chosen.tolist()))
+
+
+def _strangers(descriptors: Tensor, cut: float) -> list[int]:
+    """Rows of [n, D] that are farther than `cut` from the middle one of the others; none while no cut is known."""
+    if cut <= 0 or len(descriptors) < 2:
+        return []
+    distance = 1 - (descriptors @ descriptors.T).double().numpy()
+    others = [np.median(np.delete(row, index)) for index, row in enumerate(distance)]
+    return [index for index, middle in enumerate(others) if middle > cut]
+
+
+def _odd(logits: dict[int, float], calibration: Calibration) -> list[int]:
+    """References that would be called anomalous at ODD_RATE, judged by the others' logits; the worst first.
+
+    One at a time: an anomalous reference widens what counts as normal until it is set aside.
+    """
+    left, odd = dict(logits), []
+    while len(left) > 2 or (len(left) == 2 and not odd):
+        worst = max(left, key=lambda index: left[index])
+        others = [value for index, value in left.items() if index != worst]
+        if calibration.score(left[worst]) < calibration.threshold_at(ODD_RATE, others):
+            break
+        odd.append(worst)
+        del left[worst]
+    return odd

@@ -1,0 +1,89 @@
+"""A memory of normal references on disk: one safetensors file that says which model made it."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from assistant.errors import MemoryFileError
+from assistant.reference import References
+
+FORMAT = "looktwice-references-1"
+NEW = "Make it anew from its pictures."
+
+
+def save_memory(memory: References, file: Path, fingerprint: str) -> None:
+    """Writes a memory; the file is complete or not there at all.
+
+    Args:
+        memory: of `Inspector.remember`.
+        file: any name in an existing folder.
+        fingerprint: of the model that made it, see `Inspector.fingerprint`.
+
+    Raises:
+        MemoryFileError: the file cannot be written.
+    """
+    tensors = {f"level{number}": level for number, level in enumerate(memory.levels)}
+    tensors |= {"descriptors": memory.descriptors, "normals": torch.tensor(memory.normals, dtype=torch.float64)}
+    metadata = {
+        "format": FORMAT, "fingerprint": fingerprint, "count": str(memory.count), "notes": json.dumps(memory.notes),
+    }  # fmt: skip
+    aside = None
+    try:
+        with tempfile.NamedTemporaryFile(dir=file.parent, prefix=f".{file.name[:40]}.", delete=False) as opened:
+            aside = Path(opened.name)
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, aside, metadata)
+        aside.chmod(0o644)  # temporary files are private, a result is an ordinary file
+        aside.replace(file)
+    except (OSError, SafetensorError):
+        if aside is not None:
+            aside.unlink(missing_ok=True)
+        raise MemoryFileError(f"The memory '{file.name}' could not be written.", "Check its folder.") from None
+
+
+def load_memory(file: Path, fingerprint: str) -> References:
+    """Reads a memory of `save_memory`.
+
+    Raises:
+        MemoryFileError: missing, torn, no memory of references, or made by another model.
+    """
+    name = f"'{file.name}'"
+    try:
+        with safe_open(file, framework="pt") as opened:
+            metadata = opened.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise MemoryFileError(f"The file {name} is no memory of references.")
+            if metadata.get("fingerprint") != fingerprint:
+                raise MemoryFileError(f"The memory {name} was made by another model or other weights.", NEW)
+            tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118  not a dict
+        return _checked(tensors, metadata)
+    except FileNotFoundError:
+        raise MemoryFileError(f"There is no memory {name}.") from None
+    except (SafetensorError, OSError):
+        raise MemoryFileError(f"The file {name} is damaged, or no memory of references.", NEW) from None
+    except (KeyError, ValueError, TypeError):
+        raise MemoryFileError(f"The memory {name} does not hold what it should.", NEW) from None
+
+
+def _checked(tensors: dict[str, Tensor], metadata: dict[str, str]) -> References:
+    """The memory of a file's tensors; raises KeyError, TypeError or ValueError when they cannot be one."""
+    numbers = sorted(int(key.removeprefix("level")) for key in tensors if key.startswith("level"))
+    levels = tuple(tensors[f"level{number}"] for number in numbers)
+    descriptors, normals = tensors["descriptors"], tensors["normals"]
+    count, notes = int(metadata["count"]), json.loads(metadata["notes"])
+    whole = numbers == list(range(len(levels))) and levels and count >= 1
+    shaped = whole and all(level.ndim == 4 and 1 <= len(level) == len(levels[0]) for level in levels)
+    if not shaped or descriptors.ndim != 2 or normals.ndim != 1 or not all(isinstance(note, str) for note in notes):
+        raise ValueError("tensors of another shape")
+    floats = [*levels, descriptors, normals]
+    if not all(tensor.is_floating_point() and bool(tensor.isfinite().all()) for tensor in floats):
+        raise ValueError("values that are not finite")
+    return References(
+        tuple(level.float() for level in levels), count, descriptors.float(), tuple(normals.tolist()), tuple(notes)
+    )

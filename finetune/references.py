@@ -1,0 +1,246 @@
+"""What references and false-alarm rates need beside the weights, measured on pictures of the training fold.
+
+python -m finetune.calibrate references --data DIR
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from sklearn.cluster import KMeans
+from torch import Tensor
+from tqdm import tqdm
+
+from assistant.calibration import Calibration
+from assistant.familiar import Familiar
+from assistant.inspector import Inspector
+from assistant.memory import Seen, assemble, describe, judged, see
+from assistant.processing import fit_size
+from assistant.reference import residuals
+from assistant.threshold import DEFAULT_RATE, Normals, conformal_cut, gaussian_cut
+from data.photos import photographs
+from data.products import draw_product
+from data.schema import Record
+
+SHOTS = (1, 2, 4, 8)
+"""How many references are drawn."""
+LEAST = 10
+"""Normal pictures that a product needs to be measured on."""
+MOST = 24
+"""Normal pictures of a product that are looked at."""
+WHOLE = 40
+"""Pictures of a product and label whose descriptors are kept."""
+OWN = 60
+"""Pictures of our own whose descriptors are kept."""
+MISTAKEN = 0.01
+"""Share of pictures that may be held for another product than their references."""
+CENTRES = 4
+"""Groups of pictures of each set that a model keeps in mind."""
+STRANGE = 0.99
+"""Share of the pictures of any set that must not be unlike all the other sets."""
+OWN_SET = "own"
+Product = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Held:
+    """Normal pictures of one product held against references of it, in calibrated logits.
+
+    Attributes:
+        product: set and category.
+        shots: how many references.
+        known: logits of the references, each against the others.
+        unseen: logits of other normal pictures.
+    """
+
+    product: Product
+    shots: int
+    known: tuple[float, ...]
+    unseen: tuple[float, ...]
+
+
+def measure(
+    inspector: Inspector, records: Sequence[Record], seeds: int = 2
+) -> tuple[dict[Product, list[float]], list[Held]]:
+    """Logits of held-out normals without references, and against SHOTS references drawn from among them.
+
+    Args:
+        inspector: of the weights.
+        records: held out from training.
+        seeds: how often references are drawn.
+    """
+    model, calibration = inspector.model.look_model, inspector.calibration
+    plain = replace(calibration, match_cut=0.0)
+    products: dict[Product, list[Record]] = defaultdict(list)
+    for record in records:
+        if record.label == 0:
+            products[record.dataset, record.category].append(record)
+    alone: dict[Product, list[float]] = {}
+    held: list[Held] = []
+    for product, normals in tqdm(sorted(products.items()), desc="products"):
+        rng = np.random.default_rng(len(normals))
+        chosen = [normals[index] for index in rng.permutation(len(normals))[:MOST]]
+        pictures = [record.read_image() for record in chosen]
+        size = fit_size(pictures[0].shape[1], pictures[0].shape[0], inspector.processor.config.vision_config)
+        with torch.inference_mode():
+            seen = [see(model, inspector.processor.pixels(picture, size)) for picture in pictures]
+            alone[product] = [calibration.logit(_judged_alone(inspector, one)) for one in seen]
+            if len(seen) < LEAST:
+                continue
+            for shots in SHOTS:
+                for _ in range(seeds):
+                    order = rng.permutation(len(seen))
+                    memory = assemble(model, [seen[i] for i in order[:shots]], plain, range(1, shots + 1))
+                    unseen = [calibration.logit(judged(model, seen[i].features, memory)) for i in order[shots:]]
+                    known = tuple(calibration.logit(value) for value in memory.normals)
+                    held.append(Held(product, shots, known, tuple(unseen)))
+    return alone, held
+
+
+def _judged_alone(inspector: Inspector, seen: Seen) -> float:
+    features = seen.features
+    output = inspector.model.look_model.judge(features, residuals(features.levels[1:], [None]))
+    return float(output.score_logit[0])
+
+
+def prior_of(groups: Mapping[Product, Sequence[float]]) -> Normals:
+    """What logits of normals of any product are like; sets weigh the same, and within a set its products."""
+    sizes: dict[str, int] = defaultdict(int)
+    for dataset, _ in groups:
+        sizes[dataset] += 1
+    weight = np.array([1 / sizes[dataset] for dataset, _ in groups])
+    weight /= weight.sum()
+    means = np.array([np.mean(values) for values in groups.values()])
+    mean = float(weight @ means)
+    between = float(weight @ (means - mean) ** 2) / max(1e-6, 1 - float((weight**2).sum()))
+    within = float(weight @ np.array([np.var(values) for values in groups.values()]))
+    return Normals(mean, max(between, 1e-4) ** 0.5, max(within, 1e-4) ** 0.5)
+
+
+def held_prior(held: Sequence[Held], without: str = "") -> Normals:
+    """The prior of normals held against references, of all sets but one."""
+    groups: dict[Product, list[float]] = defaultdict(list)
+    for one in held:
+        if one.product[0] != without:
+            groups[one.product] += one.unseen
+    return prior_of(groups)
+
+
+def attained(held: Sequence[Held], rate: float = DEFAULT_RATE) -> dict[str, dict[int, float]]:
+    """False-alarm rate that each way of setting a threshold really has, {way: {shots: share}}, sets weighing the same.
+
+    The Gaussian's prior comes from the other sets each time; the conformal quantile needs two references.
+    """
+    found: dict[str, dict[int, dict[str, list[float]]]] = {"gaussian": {}, "conformal": {}}
+    for one in held:
+        cuts = {"gaussian": gaussian_cut(one.known, rate, held_prior(held, one.product[0]))}
+        if one.known:
+            cuts["conformal"] = conformal_cut(one.known, rate)
+        for way, cut in cuts.items():
+            shares = found[way].setdefault(one.shots, {}).setdefault(one.product[0], [])
+            shares.append(float(np.mean(np.array(one.unseen) >= cut)))
+    return {
+        way: {shots: float(np.mean([np.mean(v) for v in sets.values()])) for shots, sets in sorted(by_shots.items())}
+        for way, by_shots in found.items()
+    }
+
+
+def descriptors_of(
+    inspector: Inspector, records: Sequence[Record], seed: int = 0
+) -> dict[tuple[str, str, int], Tensor]:
+    """Descriptors of at most WHOLE pictures of each (set, category, label), [n, D], and of OWN pictures of our own."""
+    rng = np.random.default_rng(seed)
+    groups: dict[tuple[str, str, int], list[Record]] = defaultdict(list)
+    for record in records:
+        groups[record.dataset, record.category, record.label].append(record)
+    found = {}
+    for key, group in tqdm(sorted(groups.items()), desc="descriptors"):
+        chosen = [group[index] for index in rng.permutation(len(group))[:WHOLE]]
+        found[key] = torch.cat([_descriptor(inspector, record.read_image()) for record in chosen])
+    photos = photographs()
+    own = [photos[n % len(photos)] if n % 2 else draw_product(rng, (384, 384)) for n in range(OWN)]
+    found[OWN_SET, "", 0] = torch.cat([_descriptor(inspector, picture) for picture in own])
+    return found
+
+
+def _descriptor(inspector: Inspector, picture: np.ndarray) -> Tensor:
+    model = inspector.model.look_model
+    with torch.inference_mode():
+        features = model.tower(inspector.processor.pixels(picture))
+    return describe(features.tokens, features.grid, model.config.visual_grid)
+
+
+def match_cut(descriptors: Mapping[tuple[str, str, int], Tensor], seed: int = 0, seeds: int = 6) -> float:
+    """Distance to the nearest reference beyond which lie MISTAKEN of the pictures of the same product, sets equal."""
+    rng = np.random.default_rng(seed)
+    distances: dict[str, list[np.ndarray]] = defaultdict(list)
+    for (dataset, category, label), group in descriptors.items():
+        if label or len(group) < LEAST:
+            continue
+        anomalous = descriptors.get((dataset, category, 1), group[:0])
+        for shots in SHOTS:
+            for _ in range(seeds):
+                order = rng.permutation(len(group))
+                others = torch.cat([group[order[shots:]], anomalous])
+                distances[dataset].append(1 - (others @ group[order[:shots]].T).amax(dim=1).numpy())
+    cuts = np.linspace(0, 2, 401)
+    beyond = np.mean(
+        [
+            np.mean([_share_beyond(d, cuts) for d in found], axis=0)
+            for name, found in distances.items()
+            if name != OWN_SET
+        ],
+        axis=0,
+    )
+    return float(cuts[int(np.argmax(beyond <= MISTAKEN))])
+
+
+def _share_beyond(values: np.ndarray, cuts: np.ndarray) -> np.ndarray:
+    return (values[:, None] > cuts).mean(axis=0)
+
+
+def familiar_of(descriptors: Mapping[tuple[str, str, int], Tensor], seed: int = 0) -> Familiar:
+    """Middles of each set's pictures, and the distance within which every set lies from all the others.
+
+    A set that is left out is what a new product is to the model: what lies farther than any of them is strange.
+    """
+    sets: dict[str, list[Tensor]] = defaultdict(list)
+    for (dataset, _, _), group in descriptors.items():
+        sets[dataset].append(group)
+    pictures = {name: torch.cat(groups) for name, groups in sets.items()}
+    centres = {OWN_SET: pictures.pop(OWN_SET)} if OWN_SET in pictures else {}  # each of them a scene of its own
+    for name, group in pictures.items():
+        fitted = KMeans(min(CENTRES, len(group)), n_init=2, random_state=seed).fit(group.double().numpy())
+        centres[name] = F.normalize(torch.from_numpy(fitted.cluster_centers_).float(), dim=1)
+    farthest = 0.0
+    for name, group in pictures.items():
+        others = torch.cat([middle for other, middle in centres.items() if other != name] or [centres[name]])
+        farthest = max(farthest, float(torch.quantile(1 - (group @ others.T).amax(dim=1), STRANGE)))
+    return Familiar(torch.cat(list(centres.values())), farthest)
+
+
+def calibrate_references(
+    inspector: Inspector, held_out: Sequence[Record], training: Sequence[Record]
+) -> tuple[Calibration, Familiar, dict[str, dict[int, float]]]:
+    """The calibration with both priors and the match cut, what is familiar, and what the thresholds attain.
+
+    Args:
+        inspector: of calibrated weights.
+        held_out: pictures that no weight was fitted on.
+        training: pictures of the whole training fold.
+    """
+    alone, held = measure(inspector, held_out)
+    descriptors = descriptors_of(inspector, training)
+    normal, against = prior_of(alone), held_prior(held)
+    calibration = replace(
+        inspector.calibration,
+        normal_mean=normal.mean, normal_between=normal.between, normal_within=normal.within,
+        held_mean=against.mean, held_between=against.between, held_within=against.within,
+        match_cut=match_cut(descriptors),
+    )  # fmt: skip
+    return calibration, familiar_of(descriptors), attained(held)

@@ -1,0 +1,141 @@
+"""The chat page's components, laid out, and what they show of looks and findings. What happens is in app.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+from gradio.utils import get_upload_folder
+
+from assistant import render
+from assistant.desk import MAX_HELD, Talk
+from assistant.prompts import DEFAULT_QUESTION, MAX_QUESTION
+from assistant.threshold import HIGHEST_RATE
+from assistant.types import Finding, Look, Media
+
+SHOWN_SIDE, STRIP_SIDE = 480, 160
+"""Longest side of a picture in the chat and in the strip of references, pixels."""
+NO_EVIDENCE = "### Evidence\nThe heatmap, the score and the places stand here once there is a picture."
+
+
+def small(media: Media, side: int = SHOWN_SIDE) -> str:
+    """The path of a small copy of the picture that any browser can show."""
+    return str(render.small_copy(media, get_upload_folder(), side))
+
+
+def shown(media: Media) -> dict[str, Any]:
+    """The picture as content of a chat message."""
+    return {"path": small(media), "alt_text": f"Your picture {render.plain(media.name)}"}
+
+
+class Parts:
+    """The page's components, laid out; the order of `changing` is the order of results for API clients."""
+
+    def __init__(self) -> None:
+        self.talk = gr.State(None)
+        gr.Markdown(
+            "# LookTwice\nShow it a picture: it says whether something is wrong, where, and why.", elem_id="title"
+        )
+        with gr.Row():
+            with gr.Column(scale=5, min_width=300):
+                self._build_chat()
+            with gr.Column(scale=5, min_width=300, elem_id="evidence"):
+                self._build_evidence()
+        self.gallery = gr.Gallery(
+            label="Examples",
+            show_label=False,
+            elem_id="examples",
+            allow_preview=False,
+            columns=6,
+            height="auto",
+            interactive=False,
+            buttons=[],
+            visible=False,
+        )
+        self.changing = [
+            self.chatbot,
+            self.box,
+            self.talk,
+            self.status,
+            self.verdict,
+            self.meter,
+            self.overlay,
+            self.original,
+            self.details,
+        ]
+
+    def _build_chat(self) -> None:
+        self.chatbot = gr.Chatbot(
+            label="Conversation", elem_id="chat", height=460, sanitize_html=True, allow_tags=False, buttons=["copy"],
+            latex_delimiters=[], feedback_options=None,
+            placeholder="**Add a picture, or take an example below.**<br>Then ask on: where is it, how sure are you?",
+        )  # fmt: skip
+        self.status = gr.HTML(render.status_html("loading"), elem_id="status", padding=False)
+        self.box = gr.MultimodalTextbox(
+            label="Your question", show_label=False, sources=["upload"], file_types=["image"], file_count="single",
+            placeholder=DEFAULT_QUESTION, max_plain_text_length=MAX_QUESTION, elem_id="box",
+        )  # fmt: skip
+        with gr.Row():
+            self.stop = gr.Button("Stop", size="md", min_width=100)
+            self.new = gr.Button("New conversation", size="md", min_width=100)
+        with gr.Accordion("Normal references and false alarms", open=False, elem_id="references"):
+            self._build_references()
+
+    def _build_references(self) -> None:
+        self.drop = gr.File(
+            label="Drop normal pictures of the same product here", file_count="multiple", file_types=["image"],
+            elem_id="drop", height=132,
+        )  # fmt: skip
+        self.strip = gr.Gallery(
+            label="References", show_label=False, elem_id="strip", columns=MAX_HELD, height="auto", interactive=False,
+            allow_preview=False, buttons=[], visible=False,
+        )  # fmt: skip
+        self.held = gr.Markdown(render.references_line(0), elem_id="held")
+        with gr.Row():
+            self.rate = gr.Number(
+                label="False alarms allowed, %", value=0, minimum=0, maximum=100 * HIGHEST_RATE, step=1,
+                info="0: 5 % with references, else the balanced point", min_width=140, elem_id="rate",
+            )  # fmt: skip
+            self.clear = gr.Button("Clear references", size="md", min_width=100)
+
+    def show_references(self, talk: Talk) -> dict[Any, Any]:
+        """The strip as the conversation has it; the drop zone is empty again."""
+        thumbs = [(small(media, STRIP_SIDE), str(n)) for n, media in enumerate(talk.references, start=1)]
+        return {
+            self.talk: talk, self.drop: None, self.strip: gr.Gallery(thumbs, visible=bool(thumbs)),
+            self.held: render.references_line(len(thumbs)),
+        }  # fmt: skip
+
+    def _build_evidence(self) -> None:
+        view: dict[str, Any] = {"show_label": False, "interactive": False, "height": 380}
+        self.verdict = gr.Markdown(NO_EVIDENCE, elem_id="verdict", sanitize_html=True)
+        self.meter = gr.HTML(elem_id="meter", padding=False)
+        with gr.Tab("Heatmap"):
+            self.overlay = gr.Image(
+                label="Heatmap",
+                buttons=["download", "fullscreen"],
+                **view,
+                alt_text="The picture with suspicious places coloured and numbered",
+            )
+        with gr.Tab("Original"):
+            self.original = gr.Image(
+                label="Original", buttons=["fullscreen"], **view, alt_text="The picture as it was given"
+            )
+        self.details = gr.Markdown(elem_id="regions", sanitize_html=True)
+
+    def show_look(self, look: Look) -> dict[Any, Any]:
+        """The evidence of a look whose verdict is still to come."""
+        return {
+            self.verdict: "### Not decided yet", self.meter: "",
+            self.overlay: render.overlay(look), self.original: look.thumbnail,
+            self.details: render.evidence_markdown(look.regions, look.warnings),
+        }  # fmt: skip
+
+    def show_finding(self, finding: Finding) -> dict[Any, Any]:
+        """The verdict on the look that is shown."""
+        return {
+            self.verdict: f"### {render.verdict_line(finding)}", self.meter: render.meter_html(finding),
+            self.details: render.evidence_markdown(
+                finding.regions, finding.warnings, render.shown_kinds(finding)
+            ),
+        }  # fmt: skip
