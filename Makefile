@@ -3,7 +3,7 @@ PROFILE ?= embedded
 DATA ?= ../shared/data
 BIN := .venv/bin
 
-.PHONY: chat test format lint bench train-embedded leave-out eval-val screenshot
+.PHONY: chat test format lint bench train-embedded train-open leave-out eval-val screenshot
 
 chat: .venv/ready
 	$(BIN)/python app.py --profile $(PROFILE)
@@ -23,19 +23,26 @@ bench: .venv/ready
 	$(BIN)/python -m eval.bench --profile $(PROFILE)
 
 # All stages, in order, under 3 hours on 2 cores. A stopped run goes on where it was.
-# The second look run brings fresh samples, most of them on normals of our own: varied objects that must stay dark.
 train-embedded: .venv/ready
-	$(BIN)/python -m finetune.look --data $(DATA) --out runs/embedded/look
+	$(BIN)/python -m finetune.look --data $(DATA) --samples 10240 --steps 1500 --out runs/embedded/look
 	$(BIN)/python -m finetune.calibrate look --data $(DATA)
-	$(BIN)/python -m finetune.chat --features runs/embedded/look/features --out runs/embedded/chat
-	$(BIN)/python -m finetune.look --data $(DATA) --go-on --seed 7 --samples 4480 --own-normals 0.7 --referenced 0.1 \
-		--steps 450 --rate 1.5e-3 --out runs/embedded/look2
-	$(BIN)/python -m finetune.calibrate look --data $(DATA)
+	$(BIN)/python -m finetune.chat --features runs/embedded/look/features --looks 240 --steps 300 --out runs/embedded/chat
+	$(BIN)/python -m finetune.calibrate references --data $(DATA)
 	$(BIN)/python -m finetune.calibrate words --data $(DATA)
+
+# The same from openly licensed and drawn pictures alone; its licence allows any use.
+OPEN := --profile embedded-open
+train-open: .venv/ready
+	$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps -r requirements-open.txt
+	$(BIN)/python -m finetune.look --data $(DATA) $(OPEN) --own-normals 0.65 --samples 2560 --steps 450 --out runs/open/look
+	$(BIN)/python -m finetune.calibrate look --data $(DATA) $(OPEN)
+	$(BIN)/python -m finetune.chat $(OPEN) --features runs/open/look/features --looks 160 --steps 120 --out runs/open/chat
+	$(BIN)/python -m finetune.calibrate references --data $(DATA) $(OPEN)
+	$(BIN)/python -m finetune.calibrate words --data $(DATA) $(OPEN)
 
 # Every set judged by a model that never saw it, on the cached features of train-embedded.
 leave-out: .venv/ready
-	$(BIN)/python -m finetune.leave_out --data $(DATA) --features runs/embedded/look/features
+	$(BIN)/python -m finetune.leave_out --data $(DATA) --features runs/embedded/look/features --steps 150
 
 eval-val: .venv/ready
 	$(BIN)/python -m eval.run manifest --data $(DATA) --split val --out runs/val --profile $(PROFILE)
