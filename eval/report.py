@@ -55,11 +55,7 @@ def write_report(run: Path, rows: list[Row], result: dict[str, Any]) -> None:
 
 def page(run: Path, rows: list[Row], result: dict[str, Any]) -> str:
     """The whole page; every text of files and models is escaped, nothing in it is loaded from elsewhere."""
-    told = [
-        (name, result.get(name))
-        for name in ("task", "mode", "shots", "profile")
-        if result.get(name) is not None
-    ]
+    told = [(name, result.get(name)) for name in ("task", "mode", "shots", "profile") if result.get(name) is not None]
     facts = ", ".join(f"{name} {value}" for name, value in told) or "a run from before settings were kept"
     parts = [
         f"<h1>{_text(run.absolute().name)}</h1>",
