@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -15,7 +16,7 @@ from assistant.errors import LookTwiceError, RecordError
 from data.clips import read_clips, read_umad, spans_of
 from data.exam_sets import write_visa_dr
 from data.exams import read_mmad, read_own, read_vane, read_visa_dr
-from eval import exams, run, score
+from eval import compare, exams, judge, run, score
 from eval.choices import choice_question, parsed_letter
 from eval.frames import frames_of, planned
 from eval.modes import batch_looks
@@ -124,7 +125,7 @@ def test_mmad_and_vane_questions_are_read(tmp_path):
     ("text", "letter"),
     [
         ("A", "A"), ("B. No.", "B"), ("(C)", "C"), ("The answer is D", "D"), ("Answer: B", "B"), ("Yes, it is.", "A"),
-        ("I see a crack in glass there", "D"), ("Nobody knows", None), ("", None),
+        ("I see a crack in glass there", "D"), ("A crack runs through it", "C"), ("Nobody knows", None), ("", None),
     ],
 )  # fmt: skip
 def test_the_letter_an_answer_means(text, letter):
@@ -171,6 +172,36 @@ def test_words_are_near_their_reference():
         ["A crack in the wall."] * 2, ["There is a crack in the wall.", "The bank opens at nine."], embed
     )
     assert near > 0.8 > 0.3 > far
+
+
+def test_the_judge_is_asked_once_waits_for_a_busy_endpoint_and_stops_at_its_cap(tmp_path, monkeypatch):
+    asked = []
+
+    def endpoint(request):
+        asked.append(json.loads(request.content))
+        assert request.headers["authorization"] == "Bearer secret" and request.url.path == "/v1/chat/completions"
+        if len(asked) == 1:
+            return httpx.Response(429)
+        reply = {"choices": [{"message": {"content": "Grade: 7"}}], "usage": {"total_tokens": 100}}
+        return httpx.Response(200, json=reply)
+
+    monkeypatch.setenv(judge.URL, "http://judge.test/v1")
+    monkeypatch.setenv(judge.KEY, "secret")
+    monkeypatch.setenv(judge.MODEL, "some-model")
+    complete = judge.endpoint(httpx.Client(transport=httpx.MockTransport(endpoint)), wait=0)
+    template = judge.PROMPT.read_text(encoding="utf-8")
+    grade = judge.cached(complete, template, tmp_path / "judge.jsonl", "some-model", tokens=150)
+    assert grade("Where?", "left {answer}", "left") == 7 and len(asked) == 2
+    assert "left {answer}" in asked[1]["messages"][0]["content"]
+    assert grade("Where?", "left {answer}", "left") == 7 and len(asked) == 2
+    assert grade("Where?", "left", "right") == 7 and grade("Why?", "wear", "wear") is None  # 200 of 150 tokens
+    again = judge.cached(complete, template, tmp_path / "judge.jsonl", "some-model", tokens=150)
+    assert again("Where?", "left", "right") == 7 and len(asked) == 3
+    monkeypatch.delenv(judge.URL)
+    with pytest.raises(LookTwiceError, match="no endpoint"):
+        judge.judge_named("endpoint", tmp_path, judge.PROMPT, 1)
+    assert judge.judge_named("off", tmp_path, judge.PROMPT, 1) is None
+    assert [judge.grade_in(text) for text in ("8/10", "Grade: 11", "fine", "grade is 3.5")] == [8, None, None, 3.5]
 
 
 def test_clips_are_read_with_their_frame_labels(tmp_path):
@@ -234,7 +265,7 @@ def scored_run(folder, shift=0.0, count=40):
         label = index % 2
         mask = np.zeros((120, 120), bool)
         mask[40:50, 40:60] = bool(label)
-        heatmap = (rng.random((120, 120)) * 0.5 + (0.3 + shift) * mask).astype(np.float16)
+        heatmap = (np.abs(rng.normal(0, 0.1, (120, 120))) + (0.3 + shift) * mask).astype(np.float16)
         np.savez(
             folder / "maps" / f"{index:06d}.npz", heatmap=heatmap, mask=mask,
             thumbnail=np.full((120, 120, 3), 90, np.uint8),
@@ -251,6 +282,42 @@ def scored_run(folder, shift=0.0, count=40):
         )  # fmt: skip
     (folder / "predictions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (folder / "run.json").write_text(json.dumps({"task": "mvtec", "mode": "zero_shot", "shots": 0}))
+
+
+def test_metrics_and_a_report_that_loads_nothing_from_elsewhere(tmp_path, capsys):
+    scored_run(tmp_path / "run")
+    assert said(score.main, [tmp_path / "run"]) == 0
+    result = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    (only,) = result["rows"]
+    assert (result["task"], result["mode"], result["shots"]) == ("mvtec", "zero_shot", 0)
+    wanted = (
+        "n_normal n_anomalous image_auroc image_ap f1_max accuracy balanced_accuracy precision recall f1 pixel_auroc "
+        "aupro aupimo place_accuracy hallucination_rate faithfulness ece"
+    )
+    for name in wanted.split():
+        assert only[name] is not None, name
+    assert only["frame_auroc"] is None and only["f1_max"] == only["image_f1_max"]
+    assert {row["system"] for row in result["published"]} >= {"WinCLIP", "AnomalyCLIP"}
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert page.count("<svg") == 4 and "(published)" in page and "data:image/" in page
+    assert "<script" not in page and "<b>nut" not in page and 'src="http' not in page and "@import" not in page
+    assert "(published)" in capsys.readouterr().out
+
+
+def test_comparing_runs_tells_a_difference_from_luck(tmp_path, capsys):
+    scored_run(tmp_path / "a")
+    scored_run(tmp_path / "b", shift=0.3)
+    scored_run(tmp_path / "c", count=6)
+    assert said(compare.main, [tmp_path / "a", tmp_path / "b", "--draws", 200]) == 0
+    shown = capsys.readouterr().out
+    assert "differs" in shown and "Wilcoxon" in shown
+    rows = [json.loads(line) for line in (tmp_path / "a" / "predictions.jsonl").read_text().splitlines()]
+    (same, *_) = compare.intervals(rows, rows, [range(len(rows))], 100, 0)
+    assert same["difference"] == same["low"] == same["high"] == 0
+    assert said(compare.main, [tmp_path / "a", tmp_path / "c", "--draws", 100]) == 0
+    assert "6 samples in both" in capsys.readouterr().out
+    assert compare.paired_test([0, 0.1, 0.2, 0.3, 0.4, 0.5], [0.5, 0.7, 0.9, 1, 1, 1]) < 0.05
+    assert compare.paired_test([1, 1], [1, 1]) is None
 
 
 def test_visa_dr_runs_end_to_end(tmp_path, inspector, short_answers, monkeypatch):
