@@ -24,6 +24,7 @@ from assistant.command import run
 from assistant.errors import RecordError
 from assistant.regions import find_regions
 from data.augment import hard_normal
+from data.exam_sets import write_questions, write_visa_dr
 from data.instruct import Facts, conversation, llava
 from data.knowledge import kind_of
 from data.layouts import AUTO, LAYOUTS, read_records, root_of
@@ -140,6 +141,45 @@ def conversations(
         _sources(chosen), defect=Counter(record.defect for record in chosen),
     )  # fmt: skip
     typer.echo(f"wrote {len(rows)} conversations to {out}")
+
+
+@app.command()
+def questions(
+    out: Annotated[Path, typer.Argument(help="New folder of the question set.")],
+    data: Annotated[Path, typer.Option("--data", "--manifest", help="Folder of the set, or its list.")],
+    layout: Annotated[str, typer.Option(help=LAYOUT_HELP)] = AUTO,
+    split: Annotated[str, typer.Option(help=SPLIT_HELP)] = "val",
+    limit: Annotated[int, typer.Option(min=0, help="At most this many pictures; 0 means all.")] = 0,
+    seed: int = 0,
+) -> None:
+    """Turns masks and types into questions: is it anomalous, where, what kind, how large; normals among them."""
+    chosen = _chosen(data, layout, split)
+    if limit:
+        order = np.random.default_rng(seed).permutation(len(chosen))[:limit]
+        chosen = [chosen[index] for index in sorted(order)]
+    _new_folder(out)
+    count = write_questions(out, chosen, root_of(data))
+    _datasheet(
+        out, "Questions",
+        f"python -m data.build questions OUT --data DIR --layout {layout} --split {split} --limit {limit} "
+        f"--seed {seed}",
+        _sources(chosen), set=Counter(record.dataset for record in chosen),
+        supervision=Counter(record.supervision for record in chosen),
+    )  # fmt: skip
+    typer.echo(f"wrote {count} questions about {len(chosen)} pictures to {out}")
+
+
+@app.command("visa-dr")
+def visa_dr(
+    out: Annotated[Path, typer.Argument(help="New folder of the set.")],
+    count: Annotated[int, typer.Option(min=2, help="Pictures of each of three classes, half with a defect.")] = 8,
+    side: Annotated[int, typer.Option(min=64, max=1024, help="Side, pixels.")] = 320,
+    seed: int = 0,
+) -> None:
+    """Makes a small look-alike of VisA-D&R from drawn defects, in the same layout."""
+    _new_folder(out)
+    write_visa_dr(out, count, side, seed)
+    typer.echo(f"wrote {3 * count} pictures to {out}: next, python -m eval.run visa_dr --data {out} --out RUN")
 
 
 def facts_of(record: Record) -> Facts:

@@ -23,7 +23,7 @@ def parsed_letter(text: str, options: Options) -> str | None:
     """
     letters = "".join(letter for letter, _ in options)
     patterns = (
-        rf"^\W*([{letters}])(?:\b(?!['’])\W|\s*$)",
+        rf"^\W*([{letters}])(?:[).:,]|\s*$)",  # "A crack" begins with an article
         rf"\b(?:answer|option|choice)\b(?:\s+is|\s*:)?\s*\(?([{letters}])\b",
         rf"\(([{letters}])\)",
     )

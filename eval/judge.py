@@ -38,7 +38,7 @@ Judge = Callable[[str, str, str], float | None]
 
 def grade_in(reply: str) -> float | None:
     """The grade 0..10 in a reply; None when there is none."""
-    match = re.search(r"grade\W*(\d+(?:\.\d+)?)", reply, re.IGNORECASE) or re.match(
+    match = re.search(r"grade(?:\s+is)?\W*(\d+(?:\.\d+)?)", reply, re.IGNORECASE) or re.match(
         r"\W*(\d+(?:\.\d+)?)\s*(?:/\s*10)?\W*$", reply
     )
     if match is None or not 0 <= float(match[1]) <= 10:
