@@ -132,8 +132,13 @@ class ChatTrainer(Trainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         folder = Path(resume_from_checkpoint)
-        load_parts(self.model, LANGUAGE_PARTS, folder / LANGUAGE_FILE)
-        set_peft_model_state_dict(self.model.language_model, load_file(folder / ADAPTER_WEIGHTS))
+        load_language(self.model, folder / LANGUAGE_FILE, folder / ADAPTER_WEIGHTS)
+
+
+def load_language(model: LookTwiceForConditionalGeneration, parts: Path, adapter: Path) -> None:
+    """Fills projector, map tokens and the LoRA that `prepare` put on."""
+    load_parts(model, LANGUAGE_PARTS, parts)
+    set_peft_model_state_dict(model.language_model, load_file(adapter))
 
 
 def prepare(model: LookTwiceForConditionalGeneration, rank: int) -> None:
@@ -157,6 +162,7 @@ def train(
     rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 8e-4,
     rank: Annotated[int, typer.Option(min=1, help="Rank of the LoRA.")] = 16,
     seed: int = 1,
+    go_on: Annotated[bool, typer.Option(help="Start from the profile's language weights, not from nothing.")] = False,
     save_steps: Annotated[int, typer.Option(min=1)] = 40,
 ) -> None:
     """Trains the language stage and writes its weights."""
@@ -169,6 +175,8 @@ def train(
     make_looks(model.look_model, loaded.calibration, files, out / "looks", seed)
     tokens, known = read_looks(out / "looks")
     prepare(model, rank)
+    if go_on:
+        load_language(model, chosen.weights / LANGUAGE_FILE, chosen.weights / ADAPTER_FOLDER / ADAPTER_WEIGHTS)
     trainer = ChatTrainer(
         model=model,
         args=TrainingArguments(

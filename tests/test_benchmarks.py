@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import httpx
@@ -53,6 +57,33 @@ class Slow(Pretender):
 run.load = lambda profile: Slow()
 command.run(run.run, sys.argv[1:])
 """
+
+
+def test_a_run_goes_on_after_a_kill_and_ends_as_if_never_stopped(tmp_path):
+    for number in range(30):
+        picture(tmp_path / "set" / ("good" if number % 2 else "hole") / f"{number}.png", 150 if number % 2 else 30)
+    arguments = ["folder", "--data", str(tmp_path / "set"), "--out"]
+    start = [sys.executable, "-c", CHILD, *arguments]
+    child = subprocess.Popen([*start, str(tmp_path / "run")], cwd=ROOT, stderr=subprocess.DEVNULL)
+    file = tmp_path / "run" / "predictions.jsonl"
+    while not file.is_file() or file.read_text().count("\n") < 3:
+        assert child.poll() is None
+        time.sleep(0.01)
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    before = file.read_text()
+    assert 3 <= before.count("\n") < 30
+    for out in ("run", "whole"):
+        subprocess.run([*start, str(tmp_path / out)], cwd=ROOT, check=True, capture_output=True)
+    rows = [
+        [json.loads(line) for line in (tmp_path / out / "predictions.jsonl").read_text().splitlines()]
+        for out in ("run", "whole")
+    ]
+    assert file.read_text().startswith(before[: before.rfind("\n") + 1])
+    assert [{**row, "seconds": 0} for row in rows[0]] == [{**row, "seconds": 0} for row in rows[1]]
+    assert len(list((tmp_path / "run" / "maps").glob("*.npz"))) == len(rows[0]) == 30
+    wrong = subprocess.run([*start, str(tmp_path / "run"), "--no-ask"], cwd=ROOT, capture_output=True, text=True)
+    assert wrong.returncode == 2 and "with ask True, not False" in wrong.stderr
 
 
 def test_references_are_normals_of_the_product_and_are_not_evaluated(tmp_path):
