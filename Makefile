@@ -3,7 +3,7 @@ PROFILE ?= embedded
 DATA ?= ../shared/data
 BIN := .venv/bin
 
-.PHONY: chat test format lint bench train-embedded train-open leave-out eval-val screenshot
+.PHONY: chat test format lint bench train-embedded leave-out eval-val screenshot
 
 chat: .venv/ready
 	$(BIN)/python app.py --profile $(PROFILE)
@@ -26,19 +26,9 @@ bench: .venv/ready
 train-embedded: .venv/ready
 	$(BIN)/python -m finetune.look --data $(DATA) --samples 10240 --steps 1500 --out runs/embedded/look
 	$(BIN)/python -m finetune.calibrate look --data $(DATA)
-	$(BIN)/python -m finetune.chat --features runs/embedded/look/features --looks 240 --steps 300 --out runs/embedded/chat
+	$(BIN)/python -m finetune.chat --features runs/embedded/look/features --looks 240 --steps 200 --out runs/embedded/chat
 	$(BIN)/python -m finetune.calibrate references --data $(DATA)
 	$(BIN)/python -m finetune.calibrate words --data $(DATA)
-
-# The same from openly licensed and drawn pictures alone; its licence allows any use.
-OPEN := --profile embedded-open
-train-open: .venv/ready
-	$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps -r requirements-open.txt
-	$(BIN)/python -m finetune.look --data $(DATA) $(OPEN) --own-normals 0.65 --samples 2560 --steps 450 --out runs/open/look
-	$(BIN)/python -m finetune.calibrate look --data $(DATA) $(OPEN)
-	$(BIN)/python -m finetune.chat $(OPEN) --features runs/open/look/features --looks 160 --steps 120 --out runs/open/chat
-	$(BIN)/python -m finetune.calibrate references --data $(DATA) $(OPEN)
-	$(BIN)/python -m finetune.calibrate words --data $(DATA) $(OPEN)
 
 # Every set judged by a model that never saw it, on the cached features of train-embedded.
 leave-out: .venv/ready
