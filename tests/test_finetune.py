@@ -37,7 +37,7 @@ from finetune.look import cached, fit
 from finetune.looks import KnownLook, make_looks, read_looks
 from finetune.losses import dice_loss, focal_loss
 from finetune.records import RecordSamples, training_records
-from finetune.stage import BatchDataset, LookStage
+from finetune.stage import BatchDataset, LookStage, mix_styles
 from tests.tiny import tiny_model
 
 logging.disable_progress_bar()
@@ -122,10 +122,12 @@ def test_torn_checkpoints_are_removed_and_the_last_complete_one_is_found(tmp_pat
 
 @pytest.fixture(scope="module")
 def features(tmp_path_factory) -> list[Path]:
-    """Cached batches of drawn samples, some of them with references."""
+    """Cached batches of drawn samples, some of them with references, at the precision of an inspector's look."""
     model, _ = tiny_model()
     dataset = LookDataset([], model.config.vision_config, 24, batch=4, seed=0)
-    return make_features(model.look_model, dataset, tmp_path_factory.mktemp("features"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("finetune.features.native_bfloat16", lambda: False)
+        return make_features(model.look_model, dataset, tmp_path_factory.mktemp("features"))
 
 
 def test_cached_features_are_what_the_model_sees(features):
@@ -150,13 +152,25 @@ def test_cached_features_are_what_the_model_sees(features):
 def test_a_stopped_cache_goes_on_and_keeps_what_is_there(features, tmp_path):
     model, _ = tiny_model()
     dataset = LookDataset([], model.config.vision_config, 24, batch=4, seed=0)
-    first = make_features(model.look_model, dataset, tmp_path)
+    first = make_features(model.look_model, dataset, tmp_path)  # at this machine's own precision
     kept, lost = first[0].stat().st_mtime_ns, read_batch(first[3])
     first[3].unlink()
     assert make_features(model.look_model, dataset, tmp_path) == first
     assert first[0].stat().st_mtime_ns == kept
     again = read_batch(first[3])
     assert torch.equal(again.features.levels[0], lost.features.levels[0]) and again.origins == lost.origins
+
+
+def test_styles_are_mixed_and_what_stands_out_stays():
+    torch.manual_seed(0)
+    level = torch.randn(4, 5, 8, 8) * torch.tensor([1.0, 2, 3, 4]).view(-1, 1, 1, 1)
+    level[:, :, 2, 3] += 40
+    mixed = mix_styles({"level0": level, "residual0": level[:, :3], "given": torch.zeros(4)})
+    assert torch.equal(mixed["residual0"], level[:, :3]) and not torch.allclose(mixed["level0"], level)
+    means, spreads = level.mean((2, 3)), level.std((2, 3))
+    for found, given in ((mixed["level0"].mean((2, 3)), means), (mixed["level0"].std((2, 3)), spreads)):
+        assert (found <= given.amax(0) + 1e-3).all() and (found >= given.amin(0) - 1e-3).all()
+    assert (mixed["level0"].flatten(2).argmax(dim=2) == 2 * 8 + 3).all()
 
 
 def test_features_of_other_pictures_are_not_taken_for_these(tmp_path):

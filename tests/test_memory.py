@@ -17,6 +17,7 @@ from assistant.errors import MediaError, MemoryFileError, RateError
 from assistant.familiar import Familiar
 from assistant.inspector import Inspector
 from assistant.memory import _odd, _strangers, distance_to
+from assistant.reference import VARIANTS
 from assistant.types import MAX_REFERENCES
 from tests.tiny import tiny_inspector
 
@@ -73,10 +74,10 @@ def test_too_many_or_none_are_refused(tiny):
 
 
 def test_a_memory_is_bounded_and_still_judges_what_it_left_out(tiny, monkeypatch):
-    monkeypatch.setattr(memory_module, "MAX_ROWS", 4)
+    monkeypatch.setattr(memory_module, "MAX_ROWS", 4 * VARIANTS)
     pictures = [picture(seed) for seed in range(7)]
     held = tiny.remember(pictures)
-    assert len(held.levels[0]) <= 4 and held.count == 7 and len(held.normals) + len(held.notes) >= 7
+    assert len(held.levels[0]) <= 4 * VARIANTS and held.count == 7 and len(held.normals) + len(held.notes) >= 7
     assert same(held, tiny.remember(pictures[::-1]))
 
 
