@@ -86,7 +86,7 @@ def build_tab(desk: Desk, is_upload: Callable[[Any], bool], broken: str) -> None
         broken: what is said when something went wrong inside.
     """
     visit = gr.State(None, time_to_live=6 * 3600, delete_callback=forget)
-    with gr.Row():
+    with gr.Row(elem_id="folder-row"):
         with gr.Column(scale=6, min_width=300):
             files = gr.File(
                 label="Pictures or zips", file_count="multiple", file_types=[*SUFFIXES, ".zip"], height=150,
@@ -202,6 +202,7 @@ def build_tab(desk: Desk, is_upload: Callable[[Any], bool], broken: str) -> None
         return picture(here, names.index(name))
 
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    start.click(run, [files, visit], [visit, status, rows, reports, *shown], concurrency_limit=4, **quiet)
+    changing = [visit, status, rows, reports, *shown]
+    start.click(run, [files, visit], changing, concurrency_limit=4, show_progress="hidden", api_name="folder")
     stop.click(lambda here: here and here.stop.set(), [visit], None, queue=False, **quiet)
     rows.select(select, [visit], shown, **quiet)

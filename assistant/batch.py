@@ -54,7 +54,7 @@ class Row:
         over_threshold: whether `score` reaches the profile's threshold.
         stands_out: whether `suspicion` reaches STANDS_OUT.
         regions: suspicious places on the picture's map, own and mutual together.
-        kinds: (name, probability) of the kinds of defect it could be.
+        kinds: (name, probability) of the kinds of defect it could be; none for a normal picture.
         warnings: what was noticed while reading and looking.
         problem: why it could not be looked at, else empty.
         key: of its kept look, empty when there is none.
@@ -274,10 +274,10 @@ def run_batch(
 
     def row(rank: int, one: Seen) -> Row:
         look = fused_look(store, batch, one.key, one.name, scale)
-        far = float(suspicion[one.key])
+        far, over = float(suspicion[one.key]), look.score >= calibration.threshold
         return Row(
             rank, one.name, far, look.score, float(compared[one.key]) if compared else None,
-            look.score >= calibration.threshold, far >= STANDS_OUT, look.regions, look.kinds, look.warnings,
+            over, far >= STANDS_OUT, look.regions, look.kinds if over or far >= STANDS_OUT else (), look.warnings,
             key=one.key,
         )  # fmt: skip
 
