@@ -106,10 +106,20 @@ def test_references_are_normals_of_the_product_and_are_not_evaluated(tmp_path):
     assert len(held) == 3 and not {s.record.image for s in held} & set(held[0].references)
 
 
-def test_batch_mode_says_what_it_needs(monkeypatch):
-    monkeypatch.setitem(sys.modules, "assistant.batch", None)
-    with pytest.raises(LookTwiceError, match=r"needs assistant\.batch"):
-        batch_looks(None, [])
+def test_in_batch_mode_the_odd_picture_of_a_product_scores_highest(inspector, tmp_path):
+    rng = np.random.default_rng(0)
+    files = []
+    for number in range(4):
+        pixels = rng.normal(120, 6, (128, 128, 3)).clip(0, 255).astype(np.uint8)
+        if number == 2:
+            pixels[40:70, 50:90] = 10
+        files.append(tmp_path / f"{number}.png")
+        Image.fromarray(pixels).save(files[-1])
+    looks = list(batch_looks(inspector, files))
+    assert [look.name for look in looks] == [file.name for file in files]
+    scores = [look.score for look in looks]
+    assert all(0 <= score <= 1 for score in scores) and max(scores) == scores[2]
+    assert looks[2].regions and looks[2].tokens  # the fused map's places, and it can be asked about
 
 
 def test_visa_dr_of_drawn_defects_is_read_with_its_reference_field(tmp_path):
