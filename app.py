@@ -17,6 +17,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read while gradio 
 
 import gradio as gr  # noqa: E402
 import typer  # noqa: E402
+from gradio.components.api_component import Api  # noqa: E402
 from gradio.data_classes import FileDataDict  # noqa: E402
 from gradio.utils import get_upload_folder  # noqa: E402
 
@@ -42,8 +43,14 @@ class Page(gr.Blocks):
     """Blocks that refuse every file which is not an upload of their own, before anything opens or fetches it."""
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any) -> list[Any]:
-        """As in Blocks; raises gr.Error for a foreign file in `inputs`."""
+        """As in Blocks; raises gr.Error for a foreign file in `inputs`.
+
+        A plain HTTP call may leave out the last arguments of an endpoint for programs: they get their defaults.
+        """
         refuse_foreign_files(inputs)
+        left_out = block_fn.inputs[len(inputs) :]
+        if all(isinstance(component, Api) for component in left_out):
+            inputs = [*inputs, *(component.value for component in left_out)]
         return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
 
 
