@@ -73,11 +73,11 @@ class LookModel(PreTrainedModel):
         self.heatmap = HeatmapHead(config.heatmap_config, config.selector_config, config.vision_config)
         self.kinds = KindHead(config.heatmap_config, config.selector_config, config.vision_config)
         levels = len(config.vision_config.channels) - 1
-        own, compared = levels, 4 * levels + 1
-        self.fusion = nn.Linear(2 + own + compared, 1)
+        self.compared = 4 * levels + 1  # of `reference_summary`, and whether there are references
+        self.fusion = nn.Linear(2 + levels + self.compared, 1)
         with torch.no_grad():
             # the map ranks unseen products better than the selector's own head does, so it leads from the start
-            self.fusion.weight.copy_(torch.tensor([[0.3, 0.7, *[0.0] * (own + compared)]]))
+            self.fusion.weight.copy_(torch.tensor([[0.3, 0.7, *[0.0] * (levels + self.compared)]]))
             self.fusion.bias.zero_()
         self.post_init()
 

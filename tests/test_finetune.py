@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.nn.functional import binary_cross_entropy_with_logits
 from transformers import TrainingArguments
 from transformers.utils import logging
 
@@ -30,6 +31,7 @@ from finetune.chat import ChatTrainer, ConversationDataset, collate, facts_of, p
 from finetune.checkpoint import MARKER, MarkComplete, last_complete
 from finetune.dataset import LookDataset, Mix, cut_window, shrink_mask
 from finetune.features import choose, feature_files, make_features, read_batch
+from finetune.fusion import HELD_EVERY, fit_fusion, referenced
 from finetune.kinds import facts_of as facts_of_kinds
 from finetune.kinds import fit_kinds
 from finetune.leave_out import GROUPS, judge, table_of
@@ -159,6 +161,29 @@ def test_a_stopped_cache_goes_on_and_keeps_what_is_there(features, tmp_path):
     assert first[0].stat().st_mtime_ns == kept
     again = read_batch(first[3])
     assert torch.equal(again.features.levels[0], lost.features.levels[0]) and again.origins == lost.origins
+
+
+def test_fitting_the_fusion_leaves_looks_without_references_as_they_are(features):
+    model = tiny_model()[0].look_model
+    batch = read_batch(features[0])
+    alone = choose(batch, list(range(4)), list(range(4)))
+    before = model.judge(alone.features, alone.residuals).score_logit.detach()
+    weight = model.fusion.weight.detach().clone()
+    inputs, labels, sources = referenced(model, features)
+    fitted = sources % HELD_EVERY != HELD_EVERY - 1
+
+    def mistaken() -> float:
+        logits = model.fusion(inputs[fitted]).detach()[:, 0]
+        return float(binary_cross_entropy_with_logits(logits, labels[fitted]))
+
+    unfitted = mistaken()
+    fit_fusion(model, features)
+    kept = weight.shape[1] - model.compared
+    assert torch.equal(model.fusion.weight[:, :kept], weight[:, :kept])
+    assert not torch.equal(model.fusion.weight[:, kept:], weight[:, kept:])
+    after = model.judge(alone.features, alone.residuals).score_logit.detach()
+    assert not alone.residuals.given.any() and torch.equal(before, after)
+    assert mistaken() < unfitted
 
 
 def test_styles_are_mixed_and_what_stands_out_stays():
