@@ -1,4 +1,4 @@
-"""Speed and memory on this machine, as a table: `python -m eval.bench [--profile NAME]`.
+"""Speed and memory on this machine, as a table: `python -m eval.bench [--profile NAME] [--batch]`.
 
 Start-up is measured in a fresh process, as a user meets it. The peer of the look is the bare tower at the same size:
 what is above it is our selector, heatmap head and regions. The peer of the words is the time that reading the language
@@ -8,22 +8,27 @@ model's weights once a token would take at this machine's own memory bandwidth.
 from __future__ import annotations
 
 import json
+import os
 import platform
 import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import torch
 import typer
+from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
 from assistant import command, load
+from assistant.errors import LookTwiceError
 from assistant.inspector import Inspector
 from assistant.prompts import DEFAULT_QUESTION
 
@@ -32,6 +37,8 @@ BARS = {
     "first word, p50": (1.2, "s"),
     "peak memory": (1600.0, "MB"),
     "ready to answer": (15.0, "s"),
+    "batch of 200 pictures": (180.0, "s"),
+    "batch of 200 pictures, peak memory": (2500.0, "MB"),
 }
 """What the project promises on 2 cores."""
 
@@ -78,6 +85,24 @@ def child(profile: str) -> None:
     typer.echo(json.dumps({"ready_at": ready, "answered_at": time.time(), "peak_mb": peak}))
 
 
+def batch_run(profile: str, count: int = 200) -> dict[str, float]:
+    """Seconds and peak memory (MB) of the command line over a folder of `count` pictures, start-up and reports too."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "pictures"
+        folder.mkdir()
+        for number in range(count):
+            pixels = np.random.default_rng(number).integers(90, 160, (512, 512, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / f"{number:04d}.png")
+        start = time.perf_counter()
+        command = [sys.executable, "-m", "assistant", str(folder), "--batch", "--out", f"{place}/run"]
+        with subprocess.Popen([*command, "--profile", profile], stdout=subprocess.DEVNULL) as process:
+            _, status, usage = os.wait4(process.pid, 0)  # of this one process, not of all that ended before
+            process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            raise LookTwiceError("The batch ended with an error.")
+        return {"seconds": time.perf_counter() - start, "peak_mb": usage.ru_maxrss / 1024}
+
+
 def look_times(inspector: Inspector, repeats: int) -> dict[str, float]:
     """Seconds of a look and of its parts at 320 px and at the profile's own size."""
     config = inspector.model.config.vision_config
@@ -122,6 +147,7 @@ def bandwidth_limit(inspector: Inspector) -> float:
 def main(
     profile: str = "embedded",
     repeats: Annotated[int, typer.Option(min=1)] = 15,
+    batch: Annotated[bool, typer.Option("--batch", help="Also 200 pictures at once: minutes.")] = False,
     child_run: Annotated[bool, typer.Option("--child", hidden=True)] = False,
 ) -> None:
     """Measures and prints."""
@@ -140,6 +166,10 @@ def main(
     rows["first word, p50"] = (words["first word, p50"], "s")
     rows["words"] = (words["tokens a second"], "tokens/s")
     rows["memory-bandwidth limit of the words"] = (bandwidth_limit(inspector), "tokens/s")
+    if batch:
+        found = batch_run(profile)
+        rows["batch of 200 pictures"] = (found["seconds"], "s")
+        rows["batch of 200 pictures, peak memory"] = (found["peak_mb"], "MB")
     table = Table(
         "what", "measured", "bar", title=f"{profile} on {torch.get_num_threads()} threads, {platform.machine()}"
     )
