@@ -31,6 +31,7 @@ from assistant import command, load
 from assistant.errors import LookTwiceError
 from assistant.inspector import Inspector
 from assistant.prompts import DEFAULT_QUESTION
+from assistant.reference import residuals
 
 BARS = {
     "look at 320 px, p50": (0.150, "s"),
@@ -115,7 +116,8 @@ def look_times(inspector: Inspector, repeats: int) -> dict[str, float]:
         with torch.inference_mode():
             features = model.tower(tensor)
             times[f"tower alone at {side} px"] = median_seconds(lambda t=tensor: model.tower(t), repeats)
-            times[f"selector at {side} px"] = median_seconds(lambda f=features: model.selector(f), repeats)
+            alone = residuals(features.levels[1:], [None])
+            times[f"selector at {side} px"] = median_seconds(lambda f=features, r=alone: model.selector(f, r), repeats)
             times[f"tower, selector, heatmap at {side} px"] = median_seconds(lambda t=tensor: model(t), repeats)
         times[f"look at {side} px, p50"] = median_seconds(lambda p=pixels: inspector.look(p), repeats)
     config.image_side = own
