@@ -42,7 +42,7 @@ class Seen:
 def see(model: LookModel, pixels: Tensor) -> Seen:
     """A normal picture [1, 3, H, W], normalised, through the tower."""
     features = model.tower(pixels)
-    return Seen(features, model.remember(pixels, 1), describe(features.tokens, features.grid, model.config.visual_grid))
+    return Seen(features, model.remember(pixels), describe(features.tokens, features.grid, model.config.visual_grid))
 
 
 def describe(tokens: Tensor, grid: tuple[int, int], pooled: Sequence[int]) -> Tensor:

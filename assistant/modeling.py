@@ -95,10 +95,10 @@ class LookModel(PreTrainedModel):
         memory = [references] * pixel_values.shape[0]
         return self.judge(features, residuals(features.levels[1:], memory))
 
-    def remember(self, pixel_values: Tensor, count: int) -> References:
-        """Features of `count` normal pictures [count, 3, H, W] and of their mirror images."""
+    def remember(self, pixel_values: Tensor) -> References:
+        """Features of normal pictures [K, 3, H, W] and of their mirror images."""
         seen = [self.tower(picture).levels[1:] for picture in mirrored(pixel_values).split(1)]
-        return References(tuple(torch.cat(level) for level in zip(*seen, strict=True)), count)
+        return References(tuple(torch.cat(level) for level in zip(*seen, strict=True)), len(pixel_values))
 
     def judge(self, features: VisionFeatures, differences: Residuals) -> LookOutput:
         """What is trained of a look: the tower's features and the residuals -> LookOutput."""

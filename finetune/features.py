@@ -128,11 +128,11 @@ def _write(model: LookModel, samples: list[Sample], file: Path) -> None:
     config = model.config.vision_config
     pictures = torch.stack([normalise(sample.pixels, config) for sample in samples])
     memories: list[References | None] = []
-    with torch.autocast("cpu", torch.bfloat16, enabled=native_bfloat16()):  # three times as fast where hardware has it
+    with torch.autocast("cpu", torch.bfloat16, enabled=native_bfloat16()):  # much faster where hardware has it
         parts = [model.tower(some).levels for some in pictures.split(AT_ONCE)]
         for sample in samples:
             known = [normalise(picture, config) for picture in sample.references]
-            memories.append(model.remember(torch.stack(known), len(known)) if known else None)
+            memories.append(model.remember(torch.stack(known)) if known else None)
     levels = [torch.cat(level) for level in zip(*parts, strict=True)]
     differences = residuals(tuple(levels[1:]), memories)
     mask = torch.stack([torch.from_numpy(sample.mask).float() for sample in samples]).unsqueeze(1)

@@ -143,7 +143,7 @@ def test_cached_features_are_what_the_model_sees(features):
         memory = None
         if sample.references:
             known = [normalise(picture, model.config.vision_config) for picture in sample.references]
-            memory = model.look_model.remember(torch.stack(known), len(known))
+            memory = model.look_model.remember(torch.stack(known))
         with torch.inference_mode():
             direct = model.look(pixels, memory)
             cached = model.look_model.judge(*(getattr(choose(batch, [row], []), n) for n in ("features", "residuals")))

@@ -53,8 +53,8 @@ def test_references_change_the_look_and_their_order_does_not(tiny, pixels):
     known = torch.randn(3, 3, 96, 160, generator=torch.Generator().manual_seed(5))
     with torch.inference_mode():
         alone = model.look(pixels)
-        held = model.look(pixels, look_model.remember(known, 3))
-        turned = model.look(pixels, look_model.remember(known.flip(0), 3))
+        held = model.look(pixels, look_model.remember(known))
+        turned = model.look(pixels, look_model.remember(known.flip(0)))
     assert held.tokens.comparison.shape == (2, 4, 320)
     assert not torch.allclose(alone.heatmap_logits, held.heatmap_logits)
     assert torch.allclose(held.heatmap_logits, turned.heatmap_logits, atol=1e-5)
@@ -64,7 +64,7 @@ def test_references_change_the_look_and_their_order_does_not(tiny, pixels):
 def test_a_batch_may_hold_looks_with_and_without_references(tiny, pixels):
     model, processor = tiny
     with torch.no_grad():
-        tokens = model.look(pixels, model.look_model.remember(pixels[:1], 1)).tokens
+        tokens = model.look(pixels, model.look_model.remember(pixels[:1])).tokens
     with_reference, without = (
         processor.ids(conversation("Is it bad?", (), processor.look_text(0.5, (), references=n)))[0] for n in (1, 0)
     )
