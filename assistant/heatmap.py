@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from assistant.configuration import LookTwiceHeatmapConfig, LookTwiceSelectorConfig, LookTwiceVisionConfig
 from assistant.look_twice import Selection
-from assistant.reference import RESIDUALS, Residuals
+from assistant.reference import RESIDUALS, Residuals, reference_evidence
 
 
 def _block(inputs: int, outputs: int) -> nn.Sequential:
@@ -37,6 +37,11 @@ class HeatmapHead(nn.Module):
         self.out = nn.Conv2d(fine, 1, 1)
         # a small prior of anomalous pixels keeps the first steps of the focal loss calm (Lin et al. 2017, section 3.3)
         nn.init.constant_(self.out.bias, -4.0)
+        # How far references count beside the trained map. Fitted by finetune.fusion on products that the map was not
+        # trained on, and not trained with it: on known products the map needs no references and would unlearn them.
+        self.own_weight = nn.Parameter(torch.tensor(1.0), requires_grad=False)
+        self.reference_weight = nn.Parameter(torch.zeros((levels - 1) * (len(RESIDUALS) - 1)), requires_grad=False)
+        self.reference_bias = nn.Parameter(torch.tensor(0.0), requires_grad=False)
         self.score_scale = nn.Parameter(torch.tensor(1.0))
         self.score_bias = nn.Parameter(torch.tensor(2.0))
 
@@ -56,6 +61,10 @@ class HeatmapHead(nn.Module):
         up = F.interpolate(coarse, size=finest, mode="bilinear", align_corners=False)
         features = self.fine(torch.cat([up, self.skip(selection.adapted[0])], dim=1))  # [B, fine, H, W]
         logits = self.out(features)  # [B, 1, H, W]
+        given = residuals.given.view(-1, 1, 1, 1)
+        evidence = torch.einsum("bchw,c->bhw", reference_evidence(residuals), self.reference_weight).unsqueeze(1)
+        evidence = F.interpolate(evidence, size=finest, mode="bilinear", align_corners=False) + self.reference_bias
+        logits = torch.where(given > 0, self.own_weight * logits + evidence, logits)
         top = torch.stack([top_mean(logits, share) for share in self.top_shares]).mean(dim=0)  # [B]
         return logits, F.softplus(self.score_scale) * top + self.score_bias, features
 

@@ -23,6 +23,10 @@ OWN_SHARE = 0.01
 """Share of a picture's patches that its odd part is summed up from."""
 REFERENCE_SHARE = 0.01
 """As OWN_SHARE, against the references."""
+EVIDENCE_STEP = 0.1
+"""Distance that counts as one step of evidence: about the spread of a normal picture's distances."""
+EVIDENCE_RANGE = (-2.0, 6.0)
+"""Evidence is cut off beyond: one wild patch must not outshout a head that was trained."""
 OWN_RADIUS = (3, 2, 1, 1)
 """Cells around a patch that show the same thing and are left out of its own picture, finest residual level first."""
 VARIANTS = 4
@@ -156,6 +160,23 @@ def reference_summary(differences: Residuals) -> list[Tensor]:
             top = values.topk(max(1, round(values.shape[1] * REFERENCE_SHARE)), dim=1).values.mean(dim=1)
             summary += [top * 5, (top - values.median(dim=1).values) * 10]
     return summary
+
+
+def reference_evidence(differences: Residuals) -> Tensor:
+    """What differs from the references, place by place: one channel a level and way of comparing.
+
+    Returns:
+        [B, 2 levels, h, w] at the finest residual level, in steps of EVIDENCE_STEP above the picture's own median and
+        within EVIDENCE_RANGE; 0 without references.
+    """
+    size = differences.maps[0].shape[-2:]
+    found = []
+    for level in differences.maps:
+        compared = level[:, 1:]  # [B, 2, h_l, w_l]
+        middle = compared.flatten(2).median(dim=2).values[..., None, None]
+        steps = ((compared - middle) / EVIDENCE_STEP).clamp(*EVIDENCE_RANGE)
+        found.append(F.interpolate(steps, size=size, mode="bilinear", align_corners=False))
+    return torch.cat(found, dim=1) * differences.given.view(-1, 1, 1, 1)
 
 
 def nearest_residual(unit: Tensor, known: Tensor) -> Tensor:

@@ -30,6 +30,15 @@ from data.strokes import (
     wander,
 )
 
+WHOLE_OVERLAP = 0.35
+"""Largest overlap of the two tones of a whole picture of artwork, light and rims included."""
+
+
+def _overlap(high: Array, low: Array) -> float:
+    """Spread of two groups of grey values over the gap between their means."""
+    high, low = high.astype(np.float32), low.astype(np.float32)
+    return float(np.hypot(high.std(), low.std()) / max(float(high.mean() - low.mean()), 1e-6))
+
 
 def _two_tones(image: Array, area: Array, rng: Rng) -> tuple[Window, Array]:
     """A window with two clearly separate tones in many borders, and where it has the brighter one [h, w].
@@ -37,6 +46,10 @@ def _two_tones(image: Array, area: Array, rng: Rng) -> tuple[Window, Array]:
     Raises ValueError when none of 24 places has (Otsu's threshold, 1979, must leave little spread on each side).
     """
     half = max(20.0, 0.11 * min(area.shape))
+    whole = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
+    split = cv2.threshold(whole, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)[1] > 0
+    if split.all() or not split.any() or _overlap(whole[split], whole[~split]) > WHOLE_OVERLAP:
+        raise ValueError("a picture of more than two tones")  # one two-toned corner makes no board
     for _ in range(24):
         window = cut_around(area.shape, *pick_point(area, rng), half)
         crop = cv2.cvtColor(np.ascontiguousarray(image[window]), cv2.COLOR_RGB2GRAY)
@@ -48,10 +61,10 @@ def _two_tones(image: Array, area: Array, rng: Rng) -> tuple[Window, Array]:
         high, low = crop[bright & flat].astype(np.float32), crop[~bright & flat].astype(np.float32)
         if min(len(high), len(low)) < 30:
             continue
-        gap, spread = high.mean() - low.mean(), np.hypot(high.std(), low.std())
+        gap = high.mean() - low.mean()
         # Artwork has many borders; the one outline of a part on its ground is none.
         borders = np.count_nonzero(bright[1:] != bright[:-1]) + np.count_nonzero(bright[:, 1:] != bright[:, :-1])
-        if gap > 50 and spread < 0.13 * gap and borders > 3.5 * max(bright.shape):
+        if gap > 50 and _overlap(high, low) < 0.13 and borders > 3.5 * max(bright.shape):
             return window, bright
     raise ValueError("no artwork of two tones")
 

@@ -24,7 +24,7 @@ from assistant.modeling import LookModel
 from assistant.profiles import read_profile
 from assistant.weights import LOOK_FILE, LOOK_PARTS, load_parts, save_parts
 from data.knowledge import canonical
-from finetune.features import feature_files, read_batch
+from finetune.features import choose, feature_files, read_batch
 from finetune.stage import new_model
 
 STEPS, SIZE, RATE = 1500, 256, 1e-3
@@ -42,10 +42,11 @@ def facts_of(model: LookModel, files: list[Path]) -> tuple[Tensor, Tensor, Tenso
         rows = [row for row, name in enumerate(names) if name in numbers]
         if not rows:
             continue
+        batch = choose(batch, rows, [])
         with torch.no_grad():
             selection = model.selector(batch.features, batch.residuals)
             logits = model.heatmap(selection, batch.residuals)[0]
-            facts.append(model.kinds.facts(selection, logits)[rows])
+            facts.append(model.kinds.facts(selection, logits))
         kinds += [numbers[names[row]] for row in rows]
         sources += [place] * len(rows)
     if not facts:

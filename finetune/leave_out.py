@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -35,10 +36,10 @@ from finetune.stage import LookStage, as_tensors, hide_own_residual, new_model
 
 GROUPS = (
     ("ksdd", "elpv", "leather"),
-    ("magnetic_tile", "casting", "neu_det"),
+    ("magnetic_tile", "casting", "neu_det", "textile"),
     ("piped_paper", "deeppcb", "crackforest"),
 )
-"""Sets left out together; each group has sets with both labels and one with anomalies only."""
+"""Sets left out together; each group has sets with both labels and, where all are at hand, one with anomalies only."""
 POOLINGS = (0.0005, 0.002, 0.004, 0.01, 0.03)
 """Shares of the map's cells whose mean is tried as the picture's score."""
 
@@ -129,7 +130,7 @@ def main(
     chosen = read_profile(profile)
     records = judges(training_records(data, chosen), on)
     rows = []
-    for number, group in enumerate(GROUPS):
+    for number, group in groups_in(records):
         model = new_model(chosen)
         unseen = [record for record in records if record.dataset in group]
         held = make_features(model, RecordSamples(unseen, model.config.vision_config), out / f"{on}-{number}", on)
@@ -149,6 +150,12 @@ def main(
     for dataset, values in [*result.items(), ("mean", mean)]:
         table.add_row(dataset, *("" if values[name] is None else f"{values[name]:.3f}" for name in names))
     Console(width=160).print(table)
+
+
+def groups_in(records: Iterable[Record]) -> list[tuple[int, tuple[str, ...]]]:
+    """Number and sets of the groups of which there are records: a profile may learn from few sets."""
+    present = {record.dataset for record in records}
+    return [(number, group) for number, group in enumerate(GROUPS) if present & set(group)]
 
 
 def judges(records: list[Record], on: Fold) -> list[Record]:

@@ -80,6 +80,7 @@ def fit(
     resume: bool = True,
     hide_own: bool = False,
     average: bool = True,
+    mix_style: bool = True,
 ) -> LookModel:
     """Trains the small parts of a model on cached features and returns it with averaged weights and without a tower.
 
@@ -88,8 +89,9 @@ def fit(
         out: run folder; with `resume` a second call goes on at its last complete checkpoint.
         without: sets to leave out of `files`.
         hide_own, average: what a choice is compared without, see `leave_out`.
+        mix_style: as in `stage.LookStage`.
     """
-    stage = LookStage(model)
+    stage = LookStage(model, mix_style)
     kinds = model.config.heatmap_config.kinds
     averages = [Average(stage)] if average else []
     early = [EarlyStoppingCallback(PATIENCE)] if held else []
@@ -129,6 +131,7 @@ def train(
     referenced: Annotated[float, typer.Option(help="Share of samples with normal references.")] = 0.4,
     seed: int = 0,
     go_on: Annotated[bool, typer.Option(help="Start from the profile's look.safetensors, not from nothing.")] = False,
+    mix_style: Annotated[bool, typer.Option(help="Pictures lend each other their style in half of the steps.")] = True,
     save_steps: Annotated[int, typer.Option(min=1)] = 200,
 ) -> None:
     """Trains the look stage and writes its weights."""
@@ -145,7 +148,7 @@ def train(
     files = cached(model, fitted, samples, seed, out / "features", mix)
     held = [record for record in records if record.split == "calibrate"]
     kept = cached(model, held, HELD_BATCHES * BATCH, seed + 1, out / "held") if held else []
-    fit(model, files, kept, out, steps=steps, rate=rate, seed=seed, save_steps=save_steps)
+    fit(model, files, kept, out, steps=steps, rate=rate, seed=seed, save_steps=save_steps, mix_style=mix_style)
     right = fit_kinds(model, files, seed)
     typer.echo(f"kinds right on batches kept apart: {right:.3f}")
     save_parts(model, LOOK_PARTS, chosen.weights / LOOK_FILE)

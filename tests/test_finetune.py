@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.nn.functional import binary_cross_entropy_with_logits
+from sklearn.metrics import roc_auc_score
 from transformers import TrainingArguments
 from transformers.utils import logging
 
@@ -31,7 +31,7 @@ from finetune.chat import ChatTrainer, ConversationDataset, collate, facts_of, p
 from finetune.checkpoint import MARKER, MarkComplete, last_complete
 from finetune.dataset import LookDataset, Mix, cut_window, shrink_mask
 from finetune.features import choose, feature_files, make_features, read_batch
-from finetune.fusion import HELD_EVERY, fit_fusion, referenced
+from finetune.fusion import DARK, fit_map, fit_score
 from finetune.kinds import facts_of as facts_of_kinds
 from finetune.kinds import fit_kinds
 from finetune.leave_out import GROUPS, judge, table_of
@@ -164,26 +164,37 @@ def test_a_stopped_cache_goes_on_and_keeps_what_is_there(features, tmp_path):
 
 
 def test_fitting_the_fusion_leaves_looks_without_references_as_they_are(features):
-    model = tiny_model()[0].look_model
+    model = tiny_model()[0].look_model.eval()
     batch = read_batch(features[0])
     alone = choose(batch, list(range(4)), list(range(4)))
-    before = model.judge(alone.features, alone.residuals).score_logit.detach()
+    before = model.judge(alone.features, alone.residuals)
     weight = model.fusion.weight.detach().clone()
-    inputs, labels, sources = referenced(model, features)
-    fitted = sources % HELD_EVERY != HELD_EVERY - 1
+    folds = [(("own",), model)]
+    cells = fit_map(features, folds, [model])
+    head = model.heatmap
+    fused = head.own_weight * cells.logits + cells.evidence @ head.reference_weight
 
-    def mistaken() -> float:
-        logits = model.fusion(inputs[fitted]).detach()[:, 0]
-        return float(binary_cross_entropy_with_logits(logits, labels[fitted]))
+    def ranked(values: torch.Tensor) -> float:
+        return roc_auc_score(cells.target, values.detach(), sample_weight=cells.weight)
 
-    unfitted = mistaken()
-    fit_fusion(model, features)
+    assert head.reference_weight.abs().max() > 0 and ranked(fused) > ranked(cells.logits)
+    quantiles = [np.quantile(v.detach()[cells.normal], DARK) for v in (cells.logits, fused + head.reference_bias)]
+    assert quantiles[0] == pytest.approx(quantiles[1], abs=1e-4)  # normals are as dark as without references
+
+    found = fit_score(features, folds, [model])
     kept = weight.shape[1] - model.compared
     assert torch.equal(model.fusion.weight[:, :kept], weight[:, :kept])
     assert not torch.equal(model.fusion.weight[:, kept:], weight[:, kept:])
-    after = model.judge(alone.features, alone.residuals).score_logit.detach()
-    assert not alone.residuals.given.any() and torch.equal(before, after)
-    assert mistaken() < unfitted
+    assert found["fused"] >= found["own, map with references"]
+    after = model.judge(alone.features, alone.residuals)
+    assert not alone.residuals.given.any() and torch.equal(before.score_logit, after.score_logit)
+    assert torch.equal(before.heatmap_logits, after.heatmap_logits)
+
+
+def test_fitting_the_fusion_needs_pictures_of_unseen_sets(features):
+    model = tiny_model()[0].look_model.eval()
+    with pytest.raises(RecordError, match="unseen set"):
+        fit_map(features, [(("ksdd",), model)], [model])
 
 
 def test_styles_are_mixed_and_what_stands_out_stays():
