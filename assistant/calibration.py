@@ -16,6 +16,11 @@ from assistant.types import Verdict
 PIXEL_THRESHOLD = 0.5
 """Heatmap value from which a pixel is suspicious; the calibration's `pixel_bias` puts the tipping point there."""
 
+FIRM = 30.0
+"""Logits that settle a first word whatever the language model leans to."""
+DOUBTED = 0.5
+"""Share of a look's evidence that counts where the words say otherwise."""
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -87,8 +92,9 @@ class Calibration:
     def yes_probability(self, difference: float, evidence: float = 0.0) -> float:
         """Probability that something is wrong, from words and look together, 0..1; 0.5 is the tipping point.
 
-        Where the two contradict each other nothing is known: the probability is then 0.5, so that no verdict ever
-        stands on the other side of the threshold than the score.
+        The score decides on which side it lies, so that a verdict never stands on the other side of the threshold and
+        a false-alarm rate that was asked for is that of the verdicts too; the words say how sure it is. Where they
+        outvote the score, only the score counts, and DOUBTED of it.
 
         Args:
             difference: logit of "Yes" minus logit of "No" as first word.
@@ -96,12 +102,16 @@ class Calibration:
         """
         combined = self.word_scale * (difference + self.word_bias) + self.look_scale * evidence
         if combined * evidence < 0:
-            return 0.5
+            combined = DOUBTED * self.look_scale * evidence
         return sigmoid(combined)
 
+    def contradicts(self, difference: float, evidence: float) -> bool:
+        """Whether the words outvote the score in `yes_probability`."""
+        return (self.word_scale * (difference + self.word_bias) + self.look_scale * evidence) * evidence < 0
+
     def first_word_bias(self, evidence: float = 0.0) -> float:
-        """What is added to the "Yes" logit of the first word, so that the spoken answer is that of the probability."""
-        return self.word_bias + self.look_scale * evidence / self.word_scale
+        """What is added to the logits of the first words that say yes, so that the spoken answer is the verdict's."""
+        return self.word_bias if evidence == 0 else math.copysign(FIRM, evidence)
 
     def verdict(self, yes: float) -> tuple[Verdict, float]:
         """Probability of `yes_probability` -> (verdict, confidence 0..1).

@@ -36,7 +36,14 @@ from assistant.modeling import LookTokens
 from assistant.picture import picture_facts
 from assistant.processing import fit_size, resize
 from assistant.profiles import read_profile
-from assistant.prompts import DEFAULT_QUESTION, MAX_QUESTION, conversation, says_yes, words_match_map
+from assistant.prompts import (
+    DEFAULT_QUESTION,
+    MAX_QUESTION,
+    asks_verdict,
+    conversation,
+    says_yes,
+    words_match_map,
+)
 from assistant.reference import References
 from assistant.regions import find_regions
 from assistant.runtime import TextRuntime, TransformersRuntime
@@ -257,7 +264,8 @@ class Inspector:
         self, look: Look | None, question: str, history: list[tuple[str, str]], stop: threading.Event | None
     ) -> Iterator[str]:
         ids, tokens = self.prompt(look, question, history)
-        bias = self.calibration.first_word_bias(look.evidence) if look is not None else 0.0
+        judged = look is not None and asks_verdict(question)
+        bias = self.calibration.first_word_bias(look.evidence) if judged else 0.0
         yield from self.runtime.stream(ids, tokens, max_words=MAX_WORDS, word_bias=bias, stop=stop)
 
     def prompt(
@@ -296,7 +304,7 @@ class Inspector:
         if look.doubt:
             verdict = "unsure"
         warnings = list(look.warnings)
-        if yes == 0.5 and look.evidence:
+        if self.calibration.contradicts(self._first_words[look], look.evidence):
             words, score = ("normal", "anomalous") if look.evidence > 0 else ("anomalous", "normal")
             warnings.append(
                 f"The words say {words}, the look's score {look.score:.2f} says {score} "

@@ -151,9 +151,39 @@ def places_in(text: str) -> tuple[str, ...]:
 
 
 def says_yes(text: str) -> bool | None:
-    """True or False for an answer that begins with yes or no, None for any other."""
-    match = re.match(r"\W*(yes|no)\b", text, re.IGNORECASE)
-    return None if match is None else match[1].lower() == "yes"
+    """Whether an answer begins with "yes" or "not normal", or with "no" or "normal"; None for any other."""
+    match = re.match(r"\W*(yes|not normal|no|normal)\b", text, re.IGNORECASE)
+    return None if match is None else match[1].lower() in ("yes", "not normal")
+
+
+_FAULT = (
+    r"(?:wrong|off|odd|unusual|abnormal|suspicious|not right|defects?|flaws?|faults?|problems?|issues?|damages?"
+    r"|anomal(?:y|ies))\b"
+)
+_STATE = (
+    r"(?:defective|damaged|faulty|broken|anomalous|abnormal|normal|ok|okay|fine|all right|right|in order)\b"
+    r"(?! enough| or coarse)"
+)
+_THIS = r"(?:it|this|that|the(?! other)|my)(?: \w+){0,2}?"
+_ASKS_VERDICT = re.compile(
+    r"\W*(?:(?:please )?(?:check|inspect|have a look at) [^.?!:]{1,40}[.:] |[\w ]{0,20}quick check: "
+    r"|(?:hello|hi|so|well)\W+)?"
+    rf"(?:(?:is|are) there (?:anything|something|any|an?) {_FAULT}"
+    rf"|(?:is|are) (?:anything|something) {_FAULT}|is (?:everything|all) {_STATE}"
+    rf"|any(?:thing)? (?:{_FAULT}|to worry about)"
+    rf"|(?:do you see|can you (?:see|find)|have you found) (?:anything|something|any|an?) {_FAULT}"
+    rf"|is {_THIS} {_STATE}(?:\W|$)|does {_THIS} have (?:an? |any )?{_FAULT}"
+    rf"|does (?:anything|something) (?:stand out|look {_FAULT})|does {_THIS} look {_STATE}|normal or )",
+    re.IGNORECASE,
+)
+
+
+def asks_verdict(question: str) -> bool:
+    """Whether a question asks if anything is wrong, or all is normal, with the picture as a whole.
+
+    The answers to such questions begin with the verdict.
+    """
+    return _ASKS_VERDICT.match(question) is not None and not places_in(question)
 
 
 def words_match_map(text: str, regions: Sequence[Region]) -> bool | None:

@@ -58,7 +58,10 @@ class TransformersRuntime:
     def __init__(self, model: LookTwiceForConditionalGeneration, tokenizer: PreTrainedTokenizerBase) -> None:
         self.model, self.tokenizer = model, tokenizer
         self._one_at_a_time = threading.Lock()
-        self.yes, self.no = (tokenizer(word, add_special_tokens=False).input_ids[0] for word in ("Yes", "No"))
+        self.yes, self.no, *others = (
+            tokenizer(word, add_special_tokens=False).input_ids[0] for word in ("Yes", "No", "Not", "Normal")
+        )
+        self.wrong, self.fine = (self.yes, others[0]), (self.no, others[1])
 
     def first_word(self, input_ids: Tensor, tokens: LookTokens | None) -> float:
         """See TextRuntime."""
@@ -94,7 +97,7 @@ class TransformersRuntime:
                         do_sample=False,
                         no_repeat_ngram_size=REPEAT if base else 0,
                         streamer=streamer,
-                        logits_processor=LogitsProcessorList([_FirstWordBias(self.yes, self.no, word_bias)]),
+                        logits_processor=LogitsProcessorList([_FirstWordBias(self.wrong, self.fine, word_bias)]),
                         stopping_criteria=StoppingCriteriaList([_Halt(halt, given_up)]),
                         pad_token_id=self.tokenizer.eos_token_id,
                         eos_token_id=self.tokenizer.convert_tokens_to_ids("<|im_end|>"),
@@ -126,15 +129,15 @@ class _Halt(StoppingCriteria):
 
 
 class _FirstWordBias(LogitsProcessor):
-    """Adds the calibrated bias to "Yes" when the first word is a yes or a no, so that words and verdict agree."""
+    """Adds a bias to the first words that say yes when the first word is a yes or a no, so that it is the verdict's."""
 
-    def __init__(self, yes: int, no: int, bias: float) -> None:
-        self.yes, self.no, self.bias, self.first = yes, no, bias, True
+    def __init__(self, wrong: tuple[int, ...], fine: tuple[int, ...], bias: float) -> None:
+        self.wrong, self.fine, self.bias, self.first = wrong, fine, bias, True
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         if self.first:
             self.first = False
-            if int(scores[0].argmax()) in (self.yes, self.no):
+            if int(scores[0].argmax()) in (*self.wrong, *self.fine):
                 scores = scores.clone()
-                scores[:, self.yes] += self.bias
+                scores[:, list(self.wrong)] += self.bias
         return scores

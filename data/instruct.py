@@ -18,7 +18,7 @@ from assistant.regions import MAX_REGIONS
 from assistant.types import PLACES, Region
 from data.knowledge import KINDS, UNKNOWN, Kind, severity
 from data.phrases import ANSWERS, say, sentence_case, spoken
-from data.questions import BRIEF, QUESTIONS, VERDICT
+from data.questions import BRIEF, FINE, QUESTIONS, VERDICT
 
 Turn = tuple[str, str]
 COUNTS = ("no", "one", "two", "three", "four", "five", "six")
@@ -26,6 +26,8 @@ GENERIC = ("defect", "flaw", "problem", "spot")
 THINGS = ("part", "object", "piece", "item", "product")
 NAMING = 0.35
 """How often a question about a defect names a kind, right or wrong."""
+FINE_SHARE = 0.15
+"""How often a conversation begins with "is it normal?" instead of "is anything wrong?"."""
 WRONG_KIND = 0.25
 """How often a kind named in a question about an anomalous picture is not the true one."""
 
@@ -81,8 +83,11 @@ Answer = Callable[[Facts, np.random.Generator, Asked], str]
 
 def conversation(facts: Facts, rng: np.random.Generator, turns: int = 3) -> list[Turn]:
     """A conversation of `turns` questions and answers: the yes/no first, then other topics, none twice."""
-    question, thing = _first_question(facts, rng)
-    said = [(question, verdict_answer(facts, rng, brief="'Yes' or 'No'" in question, thing=thing))]
+    if rng.random() < FINE_SHARE:
+        said = [fine(facts, rng)]
+    else:
+        question, thing = _first_question(facts, rng)
+        said = [(question, verdict_answer(facts, rng, brief="'Yes' or 'No'" in question, thing=thing))]
     topics = [name for name, topic in TOPICS.items() if topic.fits(facts)]
     weights = np.array([TOPICS[name].weight for name in topics])
     count = min(turns - 1, len(topics))
@@ -90,6 +95,14 @@ def conversation(facts: Facts, rng: np.random.Generator, turns: int = 3) -> list
     for name in sorted(drawn, key=lambda name: name == "thanks"):  # thanks come last
         said.append(ask(name, facts, rng))
     return said
+
+
+def fine(facts: Facts, rng: np.random.Generator) -> Turn:
+    """The question whether all is normal; its answer is that of the verdict, with a first word that is no yes or no."""
+    thing = _thing(facts, rng)
+    question = spoken(say(FINE, rng, thing=thing), rng)
+    answer = verdict_answer(facts, rng, thing=thing if thing in question else "picture")
+    return question, answer.replace("Yes.", "Not normal.", 1).replace("No.", "Normal.", 1)
 
 
 def ask(topic: str, facts: Facts, rng: np.random.Generator) -> Turn:

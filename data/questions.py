@@ -30,6 +30,14 @@ BRIEF = (
 )
 """Questions that want one word; "'Yes' or 'No'" is in each of them."""
 
+FINE = (
+    "Is [it|this|this {thing}|the {thing}] [normal|OK|okay|fine|all right]?",
+    "Does [it|this|this {thing}|the {thing}] look [normal|OK|okay|fine|right]?",
+    "Is everything [normal|OK|okay|fine|all right][| here| with this {thing}]?",
+    "Normal or [not|anomalous|abnormal]?",
+)
+"""Verdict questions the other way round: answers begin with "Normal" or "Not normal", for a yes could mean both."""
+
 QUESTIONS: dict[str, tuple[str, ...]] = {
     "where": (
         "Where[| exactly] is [it|the {defect}]?", "Where[| exactly]?", "[Show|Tell] me where[| it is].",
@@ -40,7 +48,7 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
     ),
     "kind": (
         "What kind of [defect|flaw|problem|damage] is it?", "What is [it|that|wrong|the defect]?",
-        "Which [type|kind|sort] of defect[| is it]?", "Name the defect.", "What do you [see there|call it]?",
+        "Which [type|kind|sort] of defect[| is it]?", "Name the defect.", "What do you call it?",
         "What am I looking at?", "[Can|Could] you name [it|the defect]?", "How would you classify [it|the defect]?",
         "What [exactly |]is the problem?", "Do you know what it is?", "Please classify the defect.",
         "Type of defect?",
@@ -87,7 +95,7 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
         "What do I tell production?",
     ),
     "usable": (
-        "Can I [still use|use|ship] [it|this {thing}]?", "Is [it|this {thing}] [okay|fine|good enough]?",
+        "Can I [still use|use|ship] [it|this {thing}]?", "Is [it|this {thing}] good enough?",
         "Would you accept [it|this {thing}]?", "Pass or fail?", "Good or bad?", "Is it usable?",
         "Does [it|this {thing}] pass?", "Should I reject [it|this {thing}]?", "Keep or reject?", "May it be delivered?",
     ),

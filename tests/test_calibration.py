@@ -70,7 +70,7 @@ def test_verdict_words_score_and_threshold_never_contradict(word_scale, look_sca
             assert anomalous == (look.score >= look.threshold) == (look.relative >= 0.5) == spoken == (yes >= 0.5)
             assert confidence == max(yes, 1 - yes)
         if yes != 0.5:
-            assert spoken == (yes > 0.5)
+            assert spoken == (yes > 0.5) == (look.score > look.threshold)
     assert "unsure" in verdicts and (word_scale < 0.1 and not look_scale or verdicts == set(VERDICTS))
 
 
@@ -78,7 +78,9 @@ def test_the_look_weighs_in_the_probability():
     calibration = Calibration(word_scale=0.5, word_bias=1.0, look_scale=2.0)
     assert calibration.yes_probability(1.0, 0.75) == pytest.approx(sigmoid(0.5 * 2 + 1.5))
     assert calibration.yes_probability(1.0, -3.0) < 0.05
-    assert calibration.yes_probability(1.0, -0.1) == 0.5  # the words say yes louder than the look says no
+    # the words say yes louder than the look says no: the look decides, with less certainty
+    assert calibration.contradicts(1.0, -0.1) and not calibration.contradicts(1.0, 0.1)
+    assert calibration.yes_probability(1.0, -0.1) == pytest.approx(sigmoid(-0.1))
     assert Calibration(word_scale=0.5).yes_probability(1.0, 3.0) == sigmoid(0.5)  # files from before
 
 

@@ -217,7 +217,8 @@ def test_score_and_words_that_differ_are_said(inspector, brick):
     stubborn = Inspector("embedded", Loaded(inspector.model, inspector.processor, inspector.calibration))
     stubborn._first_words[look] = 50.0  # the language model says yes with all its weight
     finding = stubborn.finding(look, "Yes.")
-    assert (finding.verdict, finding.verdict_probability) == ("unsure", 0.5)  # words and look contradict each other
+    alone = inspector.finding(look, "No.")
+    assert 0.5 > finding.verdict_probability > alone.verdict_probability  # the score decides, and is less sure
     assert any("score" in warning and "please check" in warning for warning in finding.warnings)
 
 

@@ -14,7 +14,7 @@ from assistant.types import PLACES, Region
 from data.instruct import COUNTS, TOPICS, Facts, ask, conversation, llava, verdict_answer
 from data.knowledge import KINDS, SEVERITIES, UNKNOWN, kinds_in, severity
 from data.phrases import ANSWERS, expand, say
-from data.questions import BRIEF, QUESTIONS, VERDICT
+from data.questions import BRIEF, FINE, QUESTIONS, VERDICT
 
 TONES = ("darker", "brighter", "differently coloured", "similar in tone")
 SHAPES = ("compact", "elongated", "spread out")
@@ -350,9 +350,9 @@ def test_kind_and_kind_name_say_the_same():
     assert Facts(1).kind is UNKNOWN and Facts(1).kind_name == ""
 
 
-@pytest.mark.parametrize("topic", [*QUESTIONS, "verdict", "brief"])
+@pytest.mark.parametrize("topic", [*QUESTIONS, "verdict", "brief", "fine"])
 def test_there_are_many_ways_to_ask(topic):
-    templates = {"verdict": VERDICT, "brief": BRIEF}.get(topic) or QUESTIONS[topic]
+    templates = {"verdict": VERDICT, "brief": BRIEF, "fine": FINE}.get(topic) or QUESTIONS[topic]
     ways = {text for template in templates for text in expand(template)}
     assert len(ways) >= (5 if topic == "brief" else 12)
     assert len({way.lower() for way in ways}) == len(ways)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from assistant.prompts import (
+    asks_verdict,
     band,
     conversation,
     kind_facts,
@@ -18,6 +19,8 @@ from assistant.prompts import (
     words_match_map,
 )
 from assistant.types import PLACES, Region
+from data.phrases import expand
+from data.questions import BRIEF, FINE, QUESTIONS, VERDICT
 
 
 def region(place="top left", area=0.021):
@@ -94,10 +97,34 @@ def test_places_of_other_wordings(text, places):
 
 
 @pytest.mark.parametrize(
-    ("text", "yes"), [("Yes. A crack", True), ("**No**, fine", False), ("Nothing", None), ("", None)]
+    ("text", "yes"),
+    [
+        ("Yes. A crack", True),
+        ("**No**, fine", False),
+        ("Not normal. A crack", True),
+        ("Normal. I see no defect.", False),
+        ("Nothing", None),
+        ("Not sure", None),
+        ("", None),
+    ],
 )
 def test_yes_and_no_are_read_from_the_first_word(text, yes):
     assert says_yes(text) is yes
+
+
+def texts(templates: tuple[str, ...]) -> set[str]:
+    slots = {"thing": "circuit board", "defect": "spot", "noun": "a crack", "place": "top left"}
+    return {way.format(**slots, in_place="in the top left") for template in templates for way in expand(template)}
+
+
+def test_questions_for_the_verdict_are_told_from_all_others():
+    for question in texts((*VERDICT, *BRIEF, *FINE)):
+        assert asks_verdict(question) and asks_verdict(question.lower().rstrip("?")), question
+    for topic, templates in QUESTIONS.items():
+        for question in texts(templates):
+            assert not asks_verdict(question), (topic, question)
+    for question in ("Is there anything wrong in the top left?", "Is it a scratch?", "What is wrong?"):
+        assert not asks_verdict(question)
 
 
 def test_words_are_held_against_the_map():
