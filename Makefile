@@ -3,7 +3,7 @@ PROFILE ?= embedded
 DATA ?= ../shared/data
 BIN := .venv/bin
 
-.PHONY: chat test format lint bench train-embedded leave-out eval-val screenshot
+.PHONY: chat test format lint bench train-embedded train-open leave-out eval-val screenshot
 
 chat: .venv/ready
 	$(BIN)/python app.py --profile $(PROFILE)
@@ -23,22 +23,34 @@ bench: .venv/ready
 	$(BIN)/python -m eval.bench --profile $(PROFILE)
 
 # All stages, in order, under 3 hours on 2 cores. A stopped run goes on where it was.
-# The second look run brings fresh samples, most of them on normals of our own: varied objects that must stay dark.
+# Each later look run brings fresh samples, seen once; how far references count is fitted on sets that a judge never saw.
 train-embedded: .venv/ready
 	$(BIN)/python -m finetune.look --data $(DATA) --samples 6144 --own-normals 0.35 --referenced 0.5 --steps 1100 \
-		--out runs/embedded/look
-	$(BIN)/python -m finetune.calibrate look --data $(DATA)
-	$(BIN)/python -m finetune.chat --features runs/embedded/look/features --out runs/embedded/chat
+		--out runs/embedded/look1
 	$(BIN)/python -m finetune.look --data $(DATA) --go-on --seed 7 --samples 4480 --own-normals 0.7 --referenced 0.1 \
 		--steps 450 --rate 1.5e-3 --out runs/embedded/look2
-	$(BIN)/python -m finetune.fusion --features runs/embedded/look/features
+	$(BIN)/python -m finetune.look --data $(DATA) --go-on --seed 11 --samples 10240 --steps 640 --rate 1.5e-3 \
+		--no-mix-style --out runs/embedded/look
+	$(BIN)/python -m finetune.fusion --data $(DATA) --features runs/embedded/look/features --steps 250
 	$(BIN)/python -m finetune.calibrate look --data $(DATA)
+	$(BIN)/python -m finetune.chat --features runs/embedded/look/features --out runs/embedded/chat
 	$(BIN)/python -m finetune.calibrate references --data $(DATA)
 	$(BIN)/python -m finetune.calibrate words --data $(DATA)
 
+# The same from openly licensed pictures only; needs: pip install --no-deps -r requirements-open.txt
+train-open: .venv/ready
+	$(BIN)/python -m finetune.look --data $(DATA) --profile embedded-open --samples 3200 --own-normals 0.65 --steps 450 \
+		--out runs/open/look
+	$(BIN)/python -m finetune.fusion --data $(DATA) --profile embedded-open --features runs/open/look/features \
+		--folds runs/open/leave-out --steps 200
+	$(BIN)/python -m finetune.calibrate look --data $(DATA) --profile embedded-open
+	$(BIN)/python -m finetune.chat --profile embedded-open --features runs/open/look/features --out runs/open/chat
+	$(BIN)/python -m finetune.calibrate references --data $(DATA) --profile embedded-open
+	$(BIN)/python -m finetune.calibrate words --data $(DATA) --profile embedded-open
+
 # Every set judged by a model that never saw it, on the cached features of train-embedded.
 leave-out: .venv/ready
-	$(BIN)/python -m finetune.leave_out --data $(DATA) --features runs/embedded/look/features
+	$(BIN)/python -m finetune.leave_out --data $(DATA) --features runs/embedded/look/features --steps 250
 
 eval-val: .venv/ready
 	$(BIN)/python -m eval.run manifest --data $(DATA) --split val --out runs/val --profile $(PROFILE)

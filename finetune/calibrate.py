@@ -117,7 +117,36 @@ def calibrate_words(inspector: Inspector, records: list[Record]) -> Calibration:
         differences.append(inspector.runtime.first_word(ids, tokens))
         evidence.append(look.evidence)
     word_scale, word_bias, look_scale = words_and_look(differences, evidence, records)
-    return replace(inspector.calibration, word_scale=word_scale, word_bias=word_bias, look_scale=look_scale)
+    found = replace(inspector.calibration, word_scale=word_scale, word_bias=word_bias, look_scale=look_scale)
+    for name, value in agreement(found, differences, evidence, records).items():
+        typer.echo(f"on these pictures, {name}: {value:.3f}")
+    return found
+
+
+def agreement(
+    calibration: Calibration, differences: list[float], evidence: list[float], records: list[Record]
+) -> dict[str, float]:
+    """How good score, words and their sum are: balanced accuracies (mean of the sets), and where they contradict."""
+    words = [difference + calibration.word_bias for difference in differences]
+    both = [
+        calibration.word_scale * word + calibration.look_scale * seen
+        for word, seen in zip(words, evidence, strict=True)
+    ]
+    against = [calibration.contradicts(*pair) for pair in zip(differences, evidence, strict=True)]
+    found = {
+        f"balanced accuracy of {name}": _balanced(values, records)
+        for name, values in (("the score", evidence), ("the words", words), ("both", both))
+    }
+    found["share where the words outvote the score"] = float(np.mean(against))
+    right = [(seen > 0) == record.label for seen, record, odd in zip(evidence, records, against, strict=True) if odd]
+    return found | ({"share of those where the score is right": float(np.mean(right))} if right else {})
+
+
+def _balanced(values: list[float], records: list[Record]) -> float:
+    groups: dict[tuple[str, int], list[bool]] = defaultdict(list)
+    for value, record in zip(values, records, strict=True):
+        groups[record.dataset, record.label].append((value > 0) == record.label)
+    return float(np.mean([np.mean(group) for group in groups.values()]))
 
 
 class _Memories:

@@ -26,7 +26,7 @@ from assistant.processing import normalise
 from assistant.profiles import read_profile
 from data.knowledge import KINDS, UNKNOWN
 from data.schema import Record
-from finetune.calibrate import pixel_cut, platt, two_sided
+from finetune.calibrate import agreement, pixel_cut, platt, two_sided
 from finetune.chat import ChatTrainer, ConversationDataset, collate, facts_of, prepare
 from finetune.checkpoint import MARKER, MarkComplete, last_complete
 from finetune.dataset import LookDataset, Mix, cut_window, shrink_mask
@@ -429,3 +429,14 @@ def test_data_build_makes_a_set_that_the_readers_take(tmp_path):
     spoken = json.loads((tmp_path / "talk" / "conversations.json").read_text())
     assert spoken and spoken[0]["conversations"][0]["value"].startswith("<image>\n")
     assert (tmp_path / "talk" / "train.parquet").is_file() and (tmp_path / "talk" / "DATASHEET.md").is_file()
+
+
+def test_score_and_words_are_held_against_the_truth(tmp_path):
+    records = [Record(tmp_path / f"{n}.png", label, "set", "c") for n, label in enumerate((1, 0, 0, 1))]
+    calibration = Calibration(word_scale=1.0, word_bias=0.0, look_scale=1.0)
+    # the words outvote the score on the third, where the score is right, and on the fourth, where it is wrong
+    found = agreement(calibration, [2.0, -2.0, 3.0, 3.0], [1.0, -1.0, -1.0, -1.0], records)
+    assert found["balanced accuracy of the score"] == pytest.approx((0.5 + 1.0) / 2)
+    assert found["balanced accuracy of the words"] == found["balanced accuracy of both"] == pytest.approx((1 + 0.5) / 2)
+    assert found["share where the words outvote the score"] == 0.5
+    assert found["share of those where the score is right"] == 0.5
