@@ -1,4 +1,4 @@
-"""Speed and memory on this machine, as a table: `python -m eval.bench [--profile NAME] [--batch]`.
+"""Speed and memory on this machine, as a table: `python -m eval.bench [--profile NAME] [--batch] [--scoring]`.
 
 Start-up is measured in a fresh process, as a user meets it. The peer of the look is the bare tower at the same size:
 what is above it is our selector, heatmap head and regions. The peer of the words is the time that reading the language
@@ -40,6 +40,8 @@ BARS = {
     "ready to answer": (15.0, "s"),
     "batch of 200 pictures": (180.0, "s"),
     "batch of 200 pictures, peak memory": (2500.0, "MB"),
+    "scoring of 1000 predictions": (60.0, "s"),
+    "scoring of 1000 predictions, peak memory": (2000.0, "MB"),
 }
 """What the project promises on 2 cores."""
 
@@ -94,14 +96,64 @@ def batch_run(profile: str, count: int = 200) -> dict[str, float]:
         for number in range(count):
             pixels = np.random.default_rng(number).integers(90, 160, (512, 512, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / f"{number:04d}.png")
-        start = time.perf_counter()
-        command = [sys.executable, "-m", "assistant", str(folder), "--batch", "--out", f"{place}/run"]
-        with subprocess.Popen([*command, "--profile", profile], stdout=subprocess.DEVNULL) as process:
-            _, status, usage = os.wait4(process.pid, 0)  # of this one process, not of all that ended before
-            process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            raise LookTwiceError("The batch ended with an error.")
-        return {"seconds": time.perf_counter() - start, "peak_mb": usage.ru_maxrss / 1024}
+        return _measured(["-m", "assistant", str(folder), "--batch", "--out", f"{place}/run", "--profile", profile])
+
+
+def _measured(arguments: list[str]) -> dict[str, float]:
+    """Seconds and peak memory (MB) of a fresh Python process with these arguments."""
+    start = time.perf_counter()
+    with subprocess.Popen([sys.executable, *arguments], stdout=subprocess.DEVNULL) as process:
+        _, status, usage = os.wait4(process.pid, 0)  # of this one process, not of all that ended before
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise LookTwiceError(f"{' '.join(arguments[:2])} ended with an error.")
+    return {"seconds": time.perf_counter() - start, "peak_mb": usage.ru_maxrss / 1024}
+
+
+def scoring_run(count: int = 1000, side: int = 320) -> dict[str, float]:
+    """Seconds and peak memory (MB) of `python -m eval.score` over `count` drawn predictions, reports too.
+
+    Args:
+        side: of the kept maps, masks and thumbnails, pixels.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        write_predictions(Path(place), count, side)
+        return _measured(["-m", "eval.score", place])
+
+
+def write_predictions(run: Path, count: int, side: int) -> None:
+    """A run of `count` drawn predictions of two sets as `eval.run` leaves it, with words and a map each.
+
+    Maps are smooth as the model's are, dark on normals and lit where the mask is on half of the anomalies.
+    """
+    (run / "maps").mkdir()
+    rng, lines = np.random.default_rng(0), []
+    for number in range(count):
+        label, found = number % 2, number % 4 == 1
+        mask = np.zeros((side, side), bool)
+        y, x = rng.integers(0, side // 2, 2)
+        mask[y : y + side // 8, x : x + side // 4] = bool(label)
+        coarse = Image.fromarray(rng.normal(-4, 1, (12, 12)).astype(np.float32))
+        logits = np.asarray(coarse.resize((side, side), Image.Resampling.BICUBIC)) + 6 * (mask & found)
+        arrays = {"heatmap": (1 / (1 + np.exp(-logits))).astype(np.float16), "mask": mask}
+        arrays["thumbnail"] = np.full((side, side, 3), 120, np.uint8)
+        np.savez_compressed(run / "maps" / f"{number:06d}.npz", **arrays)
+        score, place = float(np.clip(rng.normal(0.4 + 0.2 * label, 0.15), 0, 1)), "centre"
+        region = {"box": [int(x), int(y), int(x) + side // 4, int(y) + side // 8], "place": place}
+        region |= {"area": 0.03, "peak": 0.9, "mean": 0.8, "tone": "darker", "shape": "compact"}
+        lines.append(
+            {
+                "dataset": f"drawn{number // 2 % 2}", "category": "part", "image": f"{number}.png", "split": "test",
+                "size": [side, side], "label": label, "defect": "crack" if label else "good", "score": score,
+                "threshold": 0.5, "verdict": "anomalous" if score > 0.5 else "normal",
+                "confidence": max(score, 1 - score), "verdict_probability": score, "place": place,
+                "word_places": [place] * found, "region_places": [place] * found, "regions": [region] * found,
+                "kinds": [["crack", 0.8]], "references": 0, "lit": 0.01, "top": 0.3,
+                "explanation": f"Yes. There is a crack in the {place}." if found else "No.", "warnings": [],
+                "seconds": 0.1,
+            }
+        )  # fmt: skip
+    (run / "predictions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 
 def look_times(inspector: Inspector, repeats: int) -> dict[str, float]:
@@ -150,6 +202,7 @@ def main(
     profile: str = "embedded",
     repeats: Annotated[int, typer.Option(min=1)] = 15,
     batch: Annotated[bool, typer.Option("--batch", help="Also 200 pictures at once: minutes.")] = False,
+    scoring: Annotated[bool, typer.Option("--scoring", help="Also the scoring of 1000 predictions.")] = False,
     child_run: Annotated[bool, typer.Option("--child", hidden=True)] = False,
 ) -> None:
     """Measures and prints."""
@@ -172,6 +225,10 @@ def main(
         found = batch_run(profile)
         rows["batch of 200 pictures"] = (found["seconds"], "s")
         rows["batch of 200 pictures, peak memory"] = (found["peak_mb"], "MB")
+    if scoring:
+        found = scoring_run()
+        rows["scoring of 1000 predictions"] = (found["seconds"], "s")
+        rows["scoring of 1000 predictions, peak memory"] = (found["peak_mb"], "MB")
     table = Table(
         "what", "measured", "bar", title=f"{profile} on {torch.get_num_threads()} threads, {platform.machine()}"
     )

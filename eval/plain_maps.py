@@ -27,14 +27,17 @@ PlainMap = Callable[[Sequence[Tensor]], Tensor]
 """Levels [1, C_l, h_l, w_l] of a picture -> [h_1, w_1] at the first level's size: mean of the levels' maps."""
 
 
-def nearest_map(known: Sequence[Tensor]) -> PlainMap:
+def nearest_map(known: Sequence[Tensor], most: int = 0) -> PlainMap:
     """Distance of each patch to the nearest patch of the references (PatchCore, Roth et al., CVPR 2022), 0..2.
 
     Args:
         known: [K, C_l, h_l, w_l] of the references, a tensor a level.
+        most: at most this many of the references' patches a level, always the same ones; 0 means all.
     """
 
     def fit(memory: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+        if most and len(memory) > most:
+            memory = memory[np.sort(np.random.default_rng(0).choice(len(memory), most, replace=False))]
         index = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(memory)
 
         def distances(patches: np.ndarray) -> np.ndarray:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,20 @@ def read_predictions(run: Path) -> list[dict[str, Any]]:
     if not lines:
         raise LookTwiceError(f"There are no predictions in {run}.")
     return [json.loads(line) for line in lines]
+
+
+def keys_of(rows: Sequence[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    """What tells each row from every other of its run, and names the same sample in another run.
+
+    Sets number the pictures of each defect anew, so that the defect belongs to it; what is still alike is counted.
+    """
+    seen: Counter[tuple[Any, ...]] = Counter()
+    keys = []
+    for row in rows:
+        key = tuple(row.get(name) for name in ("dataset", "category", "defect", "image", "kind"))
+        keys.append((*key, seen[key]))
+        seen[key] += 1
+    return keys
 
 
 SETTINGS = "run.json"

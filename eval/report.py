@@ -55,7 +55,11 @@ def write_report(run: Path, rows: list[Row], result: dict[str, Any]) -> None:
 
 def page(run: Path, rows: list[Row], result: dict[str, Any]) -> str:
     """The whole page; every text of files and models is escaped, nothing in it is loaded from elsewhere."""
-    told = [(name, result.get(name)) for name in ("task", "mode", "shots", "profile") if result.get(name) is not None]
+    told = [
+        (name, result.get(name))
+        for name in ("task", "model", "mode", "shots", "profile")
+        if result.get(name) is not None
+    ]
     facts = ", ".join(f"{name} {value}" for name, value in told) or "a run from before settings were kept"
     parts = [
         f"<h1>{_text(run.absolute().name)}</h1>",
@@ -66,7 +70,7 @@ def page(run: Path, rows: list[Row], result: dict[str, Any]) -> str:
     ]
     groups = [
         ("/".join(part for part in (dataset, category) if part), [rows[index] for index in chosen])
-        for dataset, category, chosen in score.groups_of(rows, result["task"])
+        for dataset, category, chosen in score.groups_of(rows, result["task"], score.is_peer(result))
     ]
     labelled = [row for _, group in groups for row in group]
     parts += ["<h2>Curves</h2>", '<div class="charts">', *chart_figures(groups, labelled), "</div>"]
@@ -97,6 +101,7 @@ def tables(result: dict[str, Any]) -> list[str]:
         lines.append(("mean", "mean of the sets", result["mean"]))
         if len(result["mean_by_split"]) > 1:
             lines += [("mean", f"mean of {split}", values) for split, values in result["mean_by_split"].items()]
+        lines += [("mean", f"{row['system']}, by product", row) for row in result["beside"]]
         for row in score.detection_rows(result):
             if any(row.get(name) is not None for name in columns):
                 given = f"{row['shots']}-shot" if row.get("shots") else (row.get("mode") or "").replace("_", "-")

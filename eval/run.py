@@ -1,6 +1,7 @@
 """Predictions of a profile on a benchmark, one JSON line a sample; a second start goes on where the first stopped.
 
-python -m eval.run TASK --data DIR --out RUN [--mode zero_shot|reference] [--shots K] [--limit N] [--ask/--no-ask]
+python -m eval.run TASK --data DIR --out RUN [--mode zero_shot|reference|batch] [--shots K] [--limit N]
+                   [--ask/--no-ask] [--model looktwice|patchcore|padim|gaussian|wide_nn]
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from assistant import command, load
 from assistant.errors import LookTwiceError, RecordError
 from assistant.inspector import Inspector
 from eval.modes import Looker
+from eval.peer_runs import PeerRun, peer_samples
+from eval.peers import Model
 from eval.predict import FRAMES, predict, predict_clip, predict_exam, predict_yes_no, top_mean, truth_of
 from eval.predictions import complete_lines, read_settings, write_settings
 from eval.tasks import EVALUATED, Mode, Sample, Task, limited, records_of, samples_of, with_references
@@ -59,6 +62,13 @@ def run(
     seed: int = 0,
     maps: Annotated[bool, typer.Option(help="Keep heatmaps, as compressed arrays.")] = True,
     frames: Annotated[int, typer.Option(min=0, help="Frames of a clip that are looked at; 0: all.")] = FRAMES,
+    model: Annotated[
+        Model,
+        typer.Option(
+            help="The profile's own model, or a training-free peer on its tower, fitted to --shots normals a product "
+            "with --mode reference and to all that are not evaluated without."
+        ),
+    ] = Model.looktwice,
 ) -> None:
     """Predicts and keeps what was predicted."""
     if mode is Mode.reference and shots > MOST_REFERENCES:
@@ -67,12 +77,17 @@ def run(
     if not samples:
         wanted = f" of the split {split!r}" if split else ""
         raise RecordError(f"There are no records{wanted} in {data}.")
-    if mode is Mode.reference:
+    if model is not Model.looktwice:
+        samples, without = peer_samples(model, task, mode, data, samples, shots, seed)
+        shots, mode, ask = shots if mode is Mode.reference else 0, Mode.reference, False
+        if without:
+            typer.echo(f"Left out, for {model} has no normals to be fitted to: {', '.join(without)}.", err=True)
+    elif mode is Mode.reference:
         samples = with_references(task, data, samples, shots, seed)
     if mode is not Mode.zero_shot:
         samples = sorted(samples, key=lambda sample: sample.key[:2])  # pictures of one product share what is kept
     settings = {
-        "task": str(task), "mode": str(mode), "shots": shots if mode is Mode.reference else 0,
+        "task": str(task), "model": str(model), "mode": str(mode), "shots": shots if mode is Mode.reference else 0,
         "profile": profile, "split": split, "sets": sets, "limit": limit, "seed": seed, "ask": ask,
     }  # fmt: skip
     done = _checked(out, settings, samples)
@@ -80,10 +95,14 @@ def run(
     (out / "maps").mkdir(parents=True, exist_ok=True)
     write_settings(out, settings)
     looker = Looker(inspector, mode, samples)
+    peer = None if model is Model.looktwice else PeerRun(inspector, model)
     file = out / "predictions.jsonl"
     with file.open("a", encoding="utf-8") as lines:
         for index in tqdm(range(done, len(samples)), desc=str(task), unit="sample", initial=done, total=len(samples)):
-            row, kept = predicted(inspector, task, samples[index], looker, ask, frames)
+            if peer is not None:
+                row, kept = peer.predict(samples[index])
+            else:
+                row, kept = predicted(inspector, task, samples[index], looker, ask, frames)
             if maps:
                 record = samples[index].record or (samples[index].exam and samples[index].exam.record)
                 truth = truth_of(record, kept["heatmap"]) if record else {}
@@ -103,9 +122,9 @@ def _checked(out: Path, settings: dict[str, Any], samples: list[Sample]) -> int:
     names = [(row.get("dataset"), row.get("category"), row.get("image")) for row in rows]
     if names != [sample.key for sample in samples[: len(names)]]:  # another set, split, limit or seed than before
         raise RecordError(f"{out} holds predictions of other pictures.", "Name another folder with --out.")
-    before = read_settings(out)
-    for name in ("task", "mode", "shots", "profile", "ask"):
-        if rows and before and before.get(name) != settings[name]:
+    before = {"model": str(Model.looktwice)} | read_settings(out)  # runs from before there were peers name no model
+    for name in ("task", "model", "mode", "shots", "profile", "ask"):
+        if rows and len(before) > 1 and before.get(name) != settings[name]:
             raise RecordError(
                 f"{out} holds predictions with {name} {before.get(name)}, not {settings[name]}.",
                 "Name another folder with --out.",

@@ -1,6 +1,6 @@
 """Figures of a run from its predictions alone; loads no model.
 
-python -m eval.score RUN
+python -m eval.score RUN [--beside OTHER_RUN]...
 
 Writes RUN/metrics.json, RUN/report.html, and prints the tables.
 """
@@ -40,6 +40,8 @@ WORDS = (
 """Figures of the verdict and of the answers."""
 CLIPS = ("frame_auroc", "frame_ap", "pate", "when_iou")
 SPEED = ("seconds",)
+OURS = "looktwice"
+"""Name of this project's own model among a run's settings."""
 COLUMNS = LOOK + WORDS + CLIPS + SPEED
 VERDICT = ("balanced_accuracy", "accuracy", "precision", "recall", "f1")
 DOUBLE = {"f1_max": "image_f1_max", "place_accuracy": "word_place_accuracy"}
@@ -93,13 +95,14 @@ def read_truths(run: Path, count: int) -> list[Seen | None]:
     return truths
 
 
-def groups_of(rows: list[dict[str, Any]], task: str | None) -> list[tuple[str, str, list[int]]]:
+def groups_of(rows: list[dict[str, Any]], task: str | None, products: bool = False) -> list[tuple[str, str, list[int]]]:
     """(dataset, category or "", indices) of the rows of the table.
 
     Sets of a manifest, folder or own questions are one row each, MVTec's products one each, for they differ as much as
-    sets do; benchmarks have a row a category.
+    sets do; benchmarks have a row a category, and so has everything with `products`: a peer's scores have no scale that
+    products share.
     """
-    by_set = task in (None, "manifest", "folder", "questions")
+    by_set = not products and task in (None, "manifest", "folder", "questions")
     found: dict[tuple[str, str], list[int]] = {}
     for index, row in enumerate(rows):
         if row["label"] is None or (task == "visa_dr" and row.get("kind") == "exam"):
@@ -109,14 +112,28 @@ def groups_of(rows: list[dict[str, Any]], task: str | None) -> list[tuple[str, s
     return [(dataset, category, found[dataset, category]) for dataset, category in sorted(found)]
 
 
+def is_peer(settings: dict[str, Any]) -> bool:
+    """Whether a run's predictions are a peer's; runs from before there were peers name no model."""
+    return settings.get("model", OURS) != OURS
+
+
+def system_of(settings: dict[str, Any]) -> str:
+    """Who judged a run and what it was given, for a line of a table: "patchcore, 4-shot"."""
+    name = settings["model"] if is_peer(settings) else f"LookTwice {settings.get('profile', '')}".strip()
+    if settings.get("mode") != "reference":
+        return f"{name}, {(settings.get('mode') or 'zero_shot').replace('_', '-')}"
+    return f"{name}, {settings['shots']}-shot" if settings.get("shots") else f"{name}, all normals"
+
+
 def score_run(run: Path) -> dict[str, Any]:
     """All figures of a run.
 
     Returns:
-        {"task", "mode", "shots", "profile", "rows": one dict for each set or category, "mean": {column: mean
+        {"task", "model", "mode", "shots", "profile", "rows": one dict for each set or category, "mean": {column: mean
         over the rows that have it}, "mean_by_split": the same for the rows of each split, "kinds": {true kind: {named
-        kind: answers}} over all sets, "published": rows of other systems, and, where a run has them, "detection" and
-        "reasoning" (VisA-D&R), "choices" (multiple choice), "questions" (our own)}.
+        kind: answers}} over all sets, "published": rows of other systems, "beside": lines of other runs on the same
+        samples (`eval.beside`, empty without --beside), and, where a run has them, "detection" and "reasoning"
+        (VisA-D&R), "choices" (multiple choice), "questions" (our own)}.
     """
     rows, settings = read_predictions(run), read_settings(run)
     return score_rows(run, rows, settings, read_truths(run, len(rows)))
@@ -128,12 +145,13 @@ def score_rows(
     """See `score_run`."""
     task = settings.get("task")
     table, splits = [], []
-    for dataset, category, chosen in groups_of(rows, task):
+    for dataset, category, chosen in groups_of(rows, task, is_peer(settings)):
         values = figures([rows[i] for i in chosen], [truths[i] for i in chosen])
         table.append({"dataset": dataset, "category": category, **values})
         splits.append(rows[chosen[0]].get("split", ""))
     result = {
         "task": task,
+        "model": settings.get("model", OURS),
         "mode": settings.get("mode"),
         "shots": settings.get("shots"),
         "profile": settings.get("profile"),
@@ -146,7 +164,7 @@ def score_rows(
         "kinds": kinds.confusion([row for row in rows if row["label"] is not None and row.get("explanation")]),
     }
     turns = [turn for row in rows for turn in row.get("turns", ())]
-    if task == "visa_dr":
+    if task == "visa_dr" and any(row.get("verdict") for row in rows):  # a peer has no verdict and no words
         result["detection"] = exams.detection([row for row in rows if row.get("kind") != "exam"])
         result["reasoning"] = exams.reasoning(rows, read_text(run))
         result["answer_fields"] = sorted({row["field"] for row in rows if row.get("field")})
@@ -158,6 +176,7 @@ def score_rows(
             dataset: exams.own([rows[i] for i in chosen], [truths[i] and truths[i].cells for i in chosen])
             for dataset, _, chosen in groups
         }
+    result["beside"] = []
     result["published"] = published_for(result)
     return result
 
@@ -170,11 +189,19 @@ def means(table: list[dict[str, Any]]) -> dict[str, float | None]:
 def main(
     run: Annotated[Path, typer.Argument(help="Folder of eval.run.")],
     report: Annotated[bool, typer.Option(help="Write RUN/report.html as well.")] = True,
+    others: Annotated[
+        list[Path] | None,
+        typer.Option("--beside", help="A run whose figures on the same samples stand in the tables too; repeatable."),
+    ] = None,
 ) -> None:
     """Prints the tables and writes RUN/metrics.json and RUN/report.html."""
     rows, settings = read_predictions(run), read_settings(run)
     truths = read_truths(run, len(rows))
     result = score_rows(run, rows, settings, truths)
+    if others:
+        from eval.beside import beside
+
+        result["beside"] = beside(run, others)
     (run / "metrics.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     console = Console(width=200)
     for title, columns in shown_tables():
@@ -255,6 +282,11 @@ def _figure_table(title: str, columns: tuple[str, ...], result: dict[str, Any]) 
     if len(result["mean_by_split"]) > 1:
         for split, values in result["mean_by_split"].items():
             table.add_row(f"mean of {split}", "", "", *(cell(values[column]) for column in columns))
+    if result["beside"]:
+        table.add_section()
+        for row in result["beside"]:
+            given = [cell(row.get(name)) for name in ("n_normal", "n_anomalous", *columns)]
+            table.add_row(f"{row['system']}, by product", *given)
     published = [row for row in detection_rows(result) if any(row.get(name) is not None for name in columns)]
     if published:
         table.add_section()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
+import types
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,3 +54,53 @@ def broken(tmp_path_factory: pytest.TempPathFactory, cracked: Path) -> Path:
     data = cracked.read_bytes()
     file.write_bytes(data[: len(data) // 2])
     return file
+
+
+@pytest.fixture(scope="module")
+def anomalib():
+    """anomalib's own metrics and models, without the trainers and data modules that its packages pull in."""
+    spec = importlib.util.find_spec("anomalib")
+    if spec is None:
+        pytest.skip("anomalib is not installed: pip install --no-deps -r requirements-eval.txt")
+    root = Path(spec.submodule_search_locations[0])
+    before = dict(sys.modules)
+
+    def package(name, path, **names):
+        module = types.ModuleType(name)
+        module.__path__ = [str(path)]
+        vars(module).update(names)
+        sys.modules[name] = module
+
+    package("anomalib", root)
+    package("anomalib.metrics", root / "metrics")
+    package("anomalib.metrics.base", root / "none", AnomalibMetric=type("AnomalibMetric", (), {}))
+    package("anomalib.metrics.pimo", root / "metrics" / "pimo")
+    package("anomalib.utils", root / "utils", deprecate=lambda **_: lambda function: function)
+    package("anomalib.data", root / "none", InferenceBatch=None)
+    package("anomalib.models", root / "models")
+    package("anomalib.models.image", root / "models" / "image")
+    for name in ("patchcore", "padim"):
+        package(f"anomalib.models.image.{name}", root / "models" / "image" / name)
+    nothing = type("Nothing", (), {})  # what their models have besides the mathematics: towers, tiling, buffers
+    names = ("DynamicBufferMixin", "KCenterGreedy", "TimmFeatureExtractor", "GaussianBlur2d")
+    package("anomalib.models.components", root / "models" / "components", **dict.fromkeys(names, nothing))
+    package("anomalib.models.components.base", root / "none", DynamicBufferMixin=nothing)
+    package("anomalib.models.components.stats", root / "models" / "components" / "stats")
+    package("kornia", root / "none")
+    package("kornia.contrib", root / "none", connected_components=None)  # their GPU path, not used here
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        modules = types.SimpleNamespace(
+            AUPRO=importlib.import_module("anomalib.metrics.aupro")._AUPRO,
+            pimo=importlib.import_module("anomalib.metrics.pimo.functional"),
+            PatchcoreModel=importlib.import_module("anomalib.models.image.patchcore.torch_model").PatchcoreModel,
+            PadimMap=importlib.import_module("anomalib.models.image.padim.anomaly_map").AnomalyMapGenerator,
+            Gaussian=importlib.import_module(
+                "anomalib.models.components.stats.multi_variate_gaussian"
+            ).MultiVariateGaussian,
+        )
+    yield modules
+    for name in set(sys.modules) - set(before):
+        if name.split(".")[0] in ("anomalib", "kornia"):
+            del sys.modules[name]
+    sys.modules.update({name: before[name] for name in before if name.split(".")[0] in ("anomalib", "kornia")})

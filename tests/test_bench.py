@@ -7,7 +7,8 @@ from tiny import tiny_model
 from assistant.calibration import Calibration
 from assistant.inspector import Inspector
 from assistant.loading import Loaded
-from eval.bench import look_times
+from eval.bench import look_times, scoring_run, write_predictions
+from eval.score import score_run
 
 
 def test_every_part_of_a_look_is_timed():
@@ -15,3 +16,14 @@ def test_every_part_of_a_look_is_timed():
     times = look_times(inspector, repeats=1)
     assert {name.rsplit(" at ", 1)[0] for name in times} >= {"tower alone", "selector", "look"}
     assert all(seconds > 0 for seconds in times.values())
+
+
+def test_scoring_is_timed_on_predictions_that_have_every_figure(tmp_path):
+    write_predictions(tmp_path, 24, 96)
+    result = score_run(tmp_path)
+    assert [row["dataset"] for row in result["rows"]] == ["drawn0", "drawn1"]
+    assert {row["n_normal"] + row["n_anomalous"] for row in result["rows"]} == {12}
+    for name in ("image_auroc", "pixel_auroc", "aupro", "pointing", "box_rate", "ece", "faithfulness", "kind_accuracy"):
+        assert result["mean"][name] is not None, name
+    found = scoring_run(8, 48)
+    assert found["seconds"] > 0 and 50 < found["peak_mb"] < 2000

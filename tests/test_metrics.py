@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-import types
-import warnings
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -128,41 +122,6 @@ def test_pixel_figures_are_those_of_all_pixels_in_torchmetrics(seed):
     assert metrics.pixel_f1_max(truths) == pytest.approx(float(best), abs=1e-6)
     empty = [(heatmap, np.zeros_like(mask)) for heatmap, mask in truths]
     assert metrics.pixel_auroc(empty) is metrics.pixel_f1_max(empty) is aupro(empty) is aupimo(empty) is None
-
-
-@pytest.fixture(scope="module")
-def anomalib():
-    """anomalib's own metric modules, without the trainers and data modules that its packages pull in."""
-    spec = importlib.util.find_spec("anomalib")
-    if spec is None:
-        pytest.skip("anomalib is not installed: pip install --no-deps -r requirements-eval.txt")
-    root = Path(spec.submodule_search_locations[0])
-    before = dict(sys.modules)
-
-    def package(name, path, **names):
-        module = types.ModuleType(name)
-        module.__path__ = [str(path)]
-        vars(module).update(names)
-        sys.modules[name] = module
-
-    package("anomalib", root)
-    package("anomalib.metrics", root / "metrics")
-    package("anomalib.metrics.base", root / "none", AnomalibMetric=type("AnomalibMetric", (), {}))
-    package("anomalib.metrics.pimo", root / "metrics" / "pimo")
-    package("anomalib.utils", root / "utils")
-    package("kornia", root / "none")
-    package("kornia.contrib", root / "none", connected_components=None)  # their GPU path, not used here
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        modules = types.SimpleNamespace(
-            AUPRO=importlib.import_module("anomalib.metrics.aupro")._AUPRO,
-            pimo=importlib.import_module("anomalib.metrics.pimo.functional"),
-        )
-    yield modules
-    for name in set(sys.modules) - set(before):
-        if name.split(".")[0] in ("anomalib", "kornia"):
-            del sys.modules[name]
-    sys.modules.update({name: before[name] for name in before if name.split(".")[0] in ("anomalib", "kornia")})
 
 
 @pytest.mark.parametrize("seed", CASES)
