@@ -160,15 +160,6 @@ def share_clause(region: Region) -> str:
     return f"{'' if share.startswith('less') else 'about '}{share} of the picture"
 
 
-def llava(identifier: str, image: str, turns: list[Turn]) -> dict[str, object]:
-    """LLaVA conversation JSON: {"id", "image", "conversations": [{"from": "human" | "gpt", "value"}]}."""
-    values = []
-    for index, (question, answer) in enumerate(turns):
-        values.append({"from": "human", "value": f"<image>\n{question}" if index == 0 else question})
-        values.append({"from": "gpt", "value": answer})
-    return {"id": identifier, "image": image, "conversations": values}
-
-
 def _first_question(facts: Facts, rng: np.random.Generator) -> tuple[str, str]:
     """A verdict question and its word for the thing; "picture" when it has none."""
     thing = _thing(facts, rng)

@@ -1,8 +1,8 @@
-"""Reader of LLaVA conversation JSON: pictures that somebody has already talked about."""
+"""LLaVA conversation JSON, read and made: pictures that somebody has already talked about."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,3 +112,12 @@ def _turns(place: Row, said: object) -> tuple[tuple[str, str], ...]:
             raise place.bad(f"conversations[{number}] has a further {MARK}, and there is one picture")
         values.append(value)
     return tuple(zip(values[::2], values[1::2], strict=True))
+
+
+def llava(identifier: str, image: str, turns: Sequence[tuple[str, str]]) -> dict[str, object]:
+    """LLaVA conversation JSON: {"id", "image", "conversations": [{"from": "human" | "gpt", "value"}]}."""
+    values = []
+    for index, (question, answer) in enumerate(turns):
+        values.append({"from": ROLES[0], "value": f"{MARK}\n{question}" if index == 0 else question})
+        values.append({"from": ROLES[1], "value": answer})
+    return {"id": identifier, "image": image, "conversations": values}
