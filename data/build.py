@@ -26,9 +26,9 @@ from assistant.regions import find_regions
 from data.augment import hard_normal
 from data.exam_sets import write_questions, write_visa_dr
 from data.instruct import Facts, conversation
-from data.layouts_talks import llava
 from data.knowledge import kind_of
 from data.layouts import AUTO, LAYOUTS, read_records, root_of
+from data.layouts_talks import llava
 from data.parquet import relative, write_records
 from data.photos import NORMAL_PHOTOGRAPHS, photograph
 from data.products import PRODUCTS, draw_product
