@@ -122,7 +122,8 @@ def read_mmad(path: Path) -> Iterator[Exam]:
             raise place.bad("not a JSON object")
         source = name if isinstance(name, str) else row.get("image_path", row.get("image"))
         image = place.picture(source)
-        turns = tuple(_choice(place, turn) for turn in _list(place, row, "conversation", "conversations", "questions"))
+        said = [key for key in row if key.startswith("conversation")]  # the keys go on in several ways
+        turns = tuple(_choice(place, turn) for turn in _list(place, row, *(said or ("conversation", "questions"))))
         templates = row.get("similar_templates") or row.get("random_templates") or []
         parts = Path(str(source)).parts
         yield Exam(

@@ -1,12 +1,20 @@
-"""Multiple-choice questions: the text that asks them, and the letter an answer's text names. No model in here."""
+"""Multiple-choice and yes/no questions: the text that asks them, and what an answer's text says. No model in here."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
+YES_NO = "Are there any defects for the object in the image? Please reply with 'Yes' or 'No'."
+"""VisA-D&R's own detection question."""
+
 Options = Sequence[tuple[str, str]]
 """(letter, text) of each option."""
+
+
+def verdict_in(answer: str) -> str:
+    """The verdict of an answer to YES_NO by the benchmark's own rule: anomalous if it contains Yes or yes."""
+    return "anomalous" if "Yes" in answer or "yes" in answer else "normal"
 
 
 def choice_question(question: str, options: Options) -> str:

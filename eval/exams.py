@@ -11,6 +11,9 @@ from assistant.prompts import says_yes
 from data.knowledge import canonical, kind_in
 from eval.text_metrics import rouge_l
 
+MERGED = {"Object Structure": "Object Analysis", "Object Details": "Object Analysis"}
+"""Types of MMAD's questions that its own table reports as one."""
+
 Row = dict[str, Any]
 Figures = dict[str, float | int | None]
 
@@ -78,16 +81,23 @@ def choices(rows: Sequence[Row]) -> dict[str, Any]:
 
     Columns `likely` and `parsed` are shares of right answers, a text that names no option being wrong; `unparsed` is
     the share of those. A yes/no question about anomalies counts by balanced accuracy, as in MMAD: the mean of the
-    shares right on pictures whose right option says yes and on those whose right option says no.
+    shares right on pictures whose right option says yes and on those whose right option says no. A type's figure is the
+    mean over the sets that have it, the last one's over types, again as in MMAD.
     """
-    turns: dict[str, list[dict[str, Any]]] = {}
+    turns: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for row in rows:
         for turn in row.get("turns", ()):
             if "options" in turn:
-                turns.setdefault(turn["type"], []).append(turn)
-    types = {name: _choice_figures(name, turns[name]) for name in sorted(turns)}
+                sets = turns.setdefault(MERGED.get(turn["type"], turn["type"]), {})
+                sets.setdefault(row.get("dataset", ""), []).append(turn)
+    types = {name: _over_sets([_choice_figures(name, part) for part in turns[name].values()]) for name in sorted(turns)}
     names = ("likely", "parsed", "unparsed")
     return {"types": types, "mean": {name: mean([figures[name] for figures in types.values()]) for name in names}}
+
+
+def _over_sets(parts: Sequence[Figures]) -> Figures:
+    figures = {name: mean([part[name] for part in parts]) for name in ("likely", "parsed", "unparsed")}
+    return {"n": sum(part["n"] for part in parts), **figures, "balanced": parts[0]["balanced"]}
 
 
 def _choice_figures(name: str, turns: Sequence[dict[str, Any]]) -> Figures:

@@ -15,14 +15,13 @@ from assistant.types import Look
 from data.clips import Clip
 from data.exams import Exam
 from data.schema import Record
+from eval.choices import YES_NO, verdict_in
 from eval.frames import frames_of
 
 MAP_SIDE = 192
 """Longest side of a kept heatmap, pixels."""
 TOP = 0.01
 """Share of a map's pixels whose mean is kept as "top"."""
-YES_NO = "Are there any defects for the object in the image? Please reply with 'Yes' or 'No'."
-"""VisA-D&R's own detection question."""
 FRAMES = 16
 """Frames of a clip that are looked at unless more are asked for."""
 
@@ -86,7 +85,7 @@ def predict_yes_no(
         said = "".join(inspector.ask(look, YES_NO)).strip()
         row |= {
             "explanation": said, "word_places": list(places_in(said)), "stated_verdict": row["verdict"],
-            "verdict": "anomalous" if "Yes" in said or "yes" in said else "normal",
+            "verdict": verdict_in(said),
         }  # fmt: skip
     return row, kept
 

@@ -195,6 +195,18 @@ def test_choices_count_yes_and_no_alike():
     assert found["types"]["Anomaly Detection"]["unparsed"] == 0.25 and found["mean"]["likely"] == 0.75
 
 
+def test_choices_are_a_mean_over_sets_and_over_the_types_of_the_table():
+    def turn(dataset, kind, likely):
+        options = {"A": "One", "B": "Two"}
+        one = {"type": kind, "options": options, "reference": "A", "likely": likely, "parsed": likely}
+        return {"dataset": dataset, "turns": [one]}
+
+    rows = [turn("VisA", "Object Details", "A")] * 3 + [turn("GoodsAD", "Object Structure", "B")]
+    found = exams.choices([*rows, turn("VisA", "Defect Analysis", "A")])
+    assert found["types"]["Object Analysis"] == {"n": 4, "likely": 0.5, "parsed": 0.5, "unparsed": 0, "balanced": 0}
+    assert found["mean"]["likely"] == 0.75
+
+
 def test_detection_by_class_and_together():
     def row(category, label, verdict):
         return {"category": category, "label": label, "verdict": verdict}
