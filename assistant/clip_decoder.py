@@ -233,12 +233,15 @@ class Decoder:
             if number in wanted:
                 yield number, time, frame
             if number >= max(wanted, default=-1):
-                return
+                break
+        self._open()  # what has been read on is not where `at` believes to be
 
     def count(self) -> int:
         """How many frames there are, by decoding them all: packets of some formats hold none or several."""
         self._open()
-        return sum(1 for _ in self.source)
+        found = sum(1 for _ in self.source)
+        self._open()
+        return found
 
 
 def pixels_of(frame: Any, side: int) -> tuple[int, int, bytes]:
