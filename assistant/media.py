@@ -63,7 +63,7 @@ def read_media(source: bytes | os.PathLike, *, name: str | None = None) -> Media
     if not data:
         raise MediaError(f"'{label}' is empty.", _USABLE)
     if (kind := sniff_kind(data[:32])) == "clip":
-        raise MediaError(f"'{label}' is a clip: clips are not supported yet by this version.", _USABLE)
+        raise MediaError(f"'{label}' is a clip, where a picture is wanted.", _USABLE)
     if kind == "unknown":
         raise MediaError(f"'{label}' is {_describe(data[:4096])}, not a picture this program reads.", _USABLE)
     with _decoding(label, data), Image.open(io.BytesIO(data), formats=FORMATS) as image:
@@ -124,10 +124,10 @@ def read_file(path: os.PathLike, label: str) -> bytes:
     Raises MediaError, with `label` as the name, when there is none or it cannot be read or is over MAX_BYTES.
     """
     try:
-        _check_regular(os.stat(path), label)
+        check_regular(os.stat(path), label)
         # Without O_NONBLOCK, a file swapped for a FIFO between the two checks would block for ever.
         with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb") as file:
-            _check_regular(os.fstat(file.fileno()), label)
+            check_regular(os.fstat(file.fileno()), label)
             data = file.read(MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         raise MediaError(f"There is no file '{label}'.", "Check its name and folder.") from None
@@ -139,11 +139,12 @@ def read_file(path: os.PathLike, label: str) -> bytes:
     return data
 
 
-def _check_regular(status: os.stat_result, label: str) -> None:
+def check_regular(status: os.stat_result, label: str, what: str = "picture", usable: str = _USABLE) -> None:
+    """Raise MediaError for a folder, device or pipe, or more than MAX_BYTES, where a file of a `what` is wanted."""
     if stat.S_ISDIR(status.st_mode):
-        raise MediaError(f"'{label}' is a folder, not a picture.", _USABLE)
+        raise MediaError(f"'{label}' is a folder, not a {what}.", usable)
     if not stat.S_ISREG(status.st_mode):
-        raise MediaError(f"'{label}' is a device or pipe, not a picture file.", _USABLE)
+        raise MediaError(f"'{label}' is a device or pipe, not a {what} file.", usable)
     _check_bytes(status.st_size, label)
 
 

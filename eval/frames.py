@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import cv2
 import numpy as np
 from PIL import Image
 
+from assistant.clip_reader import ClipReader
 from assistant.errors import MediaError
 from data.clips import Clip
+
+MOST_SIDE = 4096
+"""Longest side of a decoded frame, pixels: as large as clips are read at all."""
 
 
 def frames_of(clip: Clip, count: int) -> Iterator[tuple[int, np.ndarray]]:
@@ -38,25 +41,7 @@ def planned(total: int, count: int) -> list[int]:
 
 
 def _decoded(clip: Clip, count: int) -> Iterator[tuple[int, np.ndarray]]:
-    # the container's frame count is a guess in some formats: they are counted by grabbing, which decodes nothing twice
-    video = cv2.VideoCapture(str(clip.files[0]))
-    try:
-        total = 0
-        while video.grab():
-            total += 1
-    finally:
-        video.release()
-    if not total:
-        raise MediaError(f"The clip {clip.name} cannot be decoded.")
-    wanted = set(planned(total, count))
-    video = cv2.VideoCapture(str(clip.files[0]))
-    try:
-        for number in range(total):
-            if not video.grab():
-                break
-            if number in wanted:
-                read, pixels = video.retrieve()
-                if read:
-                    yield number, cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
-    finally:
-        video.release()
+    with ClipReader(clip.files[0], name=clip.name) as reader:
+        # the container's frame count is a guess in some formats, so they are counted by decoding
+        for number, frame in reader.numbered(planned(reader.count(), count), side=MOST_SIDE):
+            yield number, frame.pixels

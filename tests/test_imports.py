@@ -14,8 +14,9 @@ LAYERS = [
     {"errors", "types", "cache", "command"},
     {
         "media", "regions", "picture", "render", "prompts", "configuration", "calibration", "profiles", "weights",
-        "entries", "fusion", "threshold", "familiar",
+        "entries", "fusion", "threshold", "familiar", "clip_decoder", "clip_plan", "spans",
     },
+    {"clip_reader"},
     {"reference", "mutual", "batch_store", "memory_file"},
     {"vision", "look_twice", "heatmap", "kinds"},
     {"modeling", "processing", "packaged"},

@@ -326,9 +326,9 @@ CLIPS = {
 
 
 @pytest.mark.parametrize("kind", CLIPS)
-def test_clips_are_not_supported_yet(kind: str) -> None:
+def test_clips_are_no_pictures(kind: str) -> None:
     assert sniff_kind(CLIPS[kind]) == "clip"
-    assert "clips are not supported yet" in refusal(CLIPS[kind] + bytes(100))
+    assert "is a clip, where a picture is wanted" in refusal(CLIPS[kind] + bytes(100))
 
 
 def test_sniff_kind_goes_by_content() -> None:
