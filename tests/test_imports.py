@@ -14,7 +14,7 @@ LAYERS = [
     {"errors", "types", "cache", "command"},
     {
         "media", "regions", "picture", "render", "prompts", "configuration", "calibration", "profiles", "weights",
-        "entries", "fusion", "threshold", "familiar",
+        "entries", "fusion", "threshold", "familiar", "gauge", "suggest", "exchange",
     },
     {"reference", "mutual", "batch_store", "memory_file"},
     {"vision", "look_twice", "heatmap", "kinds"},
