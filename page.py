@@ -38,14 +38,14 @@ class Parts:
     def __init__(self, profile: str = "embedded") -> None:
         self.talk = gr.State(None)
         self.views = Views()
-        self.settings = Settings(profile)
-        self.rate = self.settings.rate
         gr.Markdown(
             "# LookTwice\nShow it a picture: it says whether something is wrong, where, and why.", elem_id="title"
         )
         with gr.Row():
             with gr.Column(scale=5, min_width=300):
                 self._build_chat()
+                self.settings = Settings(profile)
+                self.rate = self.settings.rate
             with gr.Column(scale=5, min_width=300, elem_id="evidence"):
                 self._build_evidence()
         self.gallery = gr.Gallery(

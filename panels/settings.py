@@ -8,11 +8,11 @@ from assistant.threshold import HIGHEST_RATE
 
 
 class Settings:
-    """The drawer's components; `weights` says which weights answer."""
+    """The drawer's components."""
 
     def __init__(self, profile: str) -> None:
-        with gr.Sidebar(label="Settings", open=False, position="right", elem_id="settings"):
-            gr.Markdown("### Settings")
+        # a sidebar of the library lies over the page on a phone and makes it scroll sideways
+        with gr.Accordion("Settings", open=False, elem_id="settings"):
             self.profile = gr.Textbox(profile, label="Profile", interactive=False, elem_id="profile")
             self.rate = gr.Number(
                 label="False alarms allowed, %", value=0, minimum=0, maximum=100 * HIGHEST_RATE, step=1,

@@ -26,10 +26,16 @@ if (!window.looktwiceLinks) {
     const [number, spot] = link.getAttribute('href').split('LINK')[1].split('-').map(Number);
     window.looktwiceShow(number, spot);
   }, true);
+  const texts = {chat: 'Picture in the conversation', named: 'The picture with its regions marked',
+    compared: 'The picture, original and with its heatmap'};
+  const describe = () => Object.entries(texts).forEach(([part, text]) =>
+    document.querySelectorAll('#' + part + ' img').forEach((image) => { if (!image.alt) image.alt = text; }));
+  new MutationObserver(describe).observe(document.body, {childList: true, subtree: true, attributeFilter: ['alt']});
 }
 window.looktwiceShow = (number, spot) => trigger('select', {index: [number, spot], value: ''});
 """.replace("LINK", LINK)
-"""Place words in answers are links: a click, or Enter on them, shows their region."""
+"""Place words in answers are links: a click, or Enter on them, shows their region. Pictures that the
+library leaves without a text for screen readers get one."""
 
 
 class Views:
