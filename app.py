@@ -24,6 +24,7 @@ from gradio.utils import get_upload_folder  # noqa: E402
 from assistant import render  # noqa: E402
 from assistant.desk import Desk, Talk  # noqa: E402
 from assistant.errors import LookTwiceError, MediaError  # noqa: E402
+from assistant.exchange import linked  # noqa: E402
 from assistant.media import read_media  # noqa: E402
 from assistant.prompts import DEFAULT_QUESTION, MAX_QUESTION  # noqa: E402
 from assistant.session import Done, Looked, Stage, Words  # noqa: E402
@@ -34,6 +35,7 @@ from page import NO_EVIDENCE, Parts, shown  # noqa: E402
 
 MAX_WAITING = 16  # visitors in the queue
 REFUSED = "Only pictures uploaded here are looked at: addresses and paths are not opened."
+BUSY = "One answer at a time: stop the running one first."
 BROKEN = "Something went wrong inside; the server's log says what. The conversation can go on."
 log = logging.getLogger("looktwice.app")
 Changes = Iterator[dict[Any, Any]]
@@ -91,7 +93,7 @@ def build(desk: Desk) -> Page:
     """The page for one model."""
     with Page(title="LookTwice", analytics_enabled=False, delete_cache=(600, 3600)) as page:
         with gr.Tab("Chat"):
-            parts = Parts()
+            parts = Parts(desk.profile)
         with gr.Tab("Folder"):
             build_tab(desk, is_upload, BROKEN)
 
@@ -107,15 +109,55 @@ def build(desk: Desk) -> Page:
             yield from turn(talk, str((message or {}).get("text") or "").strip(), picture)
 
         def example(talk: Talk | None, event: gr.SelectData) -> Changes:
-            """Look at the example that was clicked."""
-            chosen = example_pictures()[event.index]
-            yield from turn(talk, DEFAULT_QUESTION, lambda: read_media(chosen.file, name=chosen.caption))
+            """Look at the example that was clicked, under its own references, and ask its questions."""
+            talk, chosen = talk or Talk(desk), example_pictures()[event.index]
+            if talk.references or chosen.references:
+                talk.clear_references()
+                talk.add_references([read_media(file) for file in chosen.references])
+                yield parts.show_references(talk)
+            for number, question in enumerate(chosen.questions):
+                media = None if number else read_media(chosen.file, name=chosen.caption)
+                yield from turn(talk, question, lambda media=media: media)
+                if talk.stop.is_set() or talk.closed:
+                    return
+
+        def suggested(question: str, talk: Talk | None) -> Changes:
+            """Ask a suggested question."""
+            yield from turn(talk, question, lambda: None)
+
+        def again(talk: Talk | None) -> Changes:
+            """Ask the last question again."""
+            yield from ask_anew(talk, None)
+
+        def edit(talk: Talk | None, event: gr.EditData) -> Changes:
+            """Ask the last question in other words; an older one stays as it is."""
+            if talk is None or talk.busy or talk.exchange_of(int(event.index)) is not talk.exchanges[-1]:
+                gr.Info("Only the last question can be changed.")
+                yield {parts.chatbot: talk.messages if talk else []}
+            else:
+                yield from ask_anew(talk, str(event.value).strip())
+
+        def ask_anew(talk: Talk | None, text: str | None) -> Changes:
+            if talk is not None and talk.busy:
+                raise gr.Error(BUSY, print_exception=False)
+            last = talk.take_back() if talk is not None else None
+            if last is not None:
+                yield from turn(talk, last.question if text is None else text, lambda: last.media)
+
+        def choose(talk: Talk | None, event: gr.SelectData) -> dict[Any, Any]:
+            """Show the evidence of the exchange that a message belongs to."""
+            index = event.index[0] if isinstance(event.index, list | tuple) else event.index
+            exchange = talk.exchange_of(int(index)) if talk is not None else None
+            if exchange is None or exchange.look is None or talk.busy:
+                return {parts.verdict: gr.skip()}
+            talk.shown = exchange
+            return parts.show_exchange(exchange)
 
         def turn(talk: Talk | None, text: str, picture: Callable[[], Media | None]) -> Changes:
             """One question: what changes on the page, step by step, and whatever happens an end."""
             talk = talk or Talk(desk)
             if talk.busy:
-                raise gr.Error("One answer at a time: stop the running one first.", print_exception=False)
+                raise gr.Error(BUSY, print_exception=False)
             talk.busy = True
             try:
                 yield from answer(talk, text, picture)
@@ -132,11 +174,12 @@ def build(desk: Desk) -> Page:
                     parts.talk: talk,
                     parts.status: render.status_html(""),
                 }
-                yield {**end, **talk.verdict}  # complete, since programs see the last step only
+                yield {**end, **talk.verdict, **parts.chips.show(talk)}  # complete: programs see the last step only
 
         def answer(talk: Talk, text: str, picture: Callable[[], Media | None]) -> Changes:
+            exchange = talk.begin(text)
             try:
-                media = picture()
+                exchange.media = media = picture()
                 if media is not None:
                     talk.say("user", shown(media))
             finally:  # the question stands in the chat before the sentence about a broken picture
@@ -144,7 +187,8 @@ def build(desk: Desk) -> Page:
                     talk.say("user", render.escape(text[:MAX_QUESTION]))
             talk.stop = threading.Event()
             state = render.status_html("waiting" if desk.loaded.done() else "loading")
-            yield {parts.chatbot: talk.messages, parts.box: None, parts.talk: talk, parts.status: state}
+            begun = {parts.chatbot: talk.messages, parts.box: None, parts.talk: talk, parts.status: state}
+            yield {**begun, **parts.chips.show(None)}
             reply: dict[str, Any] | None = None
             for event in desk.answer(talk.session, text, media, talk.stop):
                 if talk.closed:
@@ -152,15 +196,20 @@ def build(desk: Desk) -> Page:
                 if isinstance(event, Stage):
                     yield {parts.status: render.status_html(event.name)}
                 elif isinstance(event, Looked):
-                    talk.verdict = {}
+                    talk.verdict, exchange.look, talk.shown = {}, event.look, exchange
                     yield parts.show_look(event.look)
                 elif isinstance(event, Words | Done):
                     note = "\n\n*(stopped)*" if isinstance(event, Done) and event.stopped else ""
                     reply = reply or talk.say("assistant", "")
-                    reply["content"] = (render.escape(event.text.strip()) + note).strip()
+                    about = talk.session().look
+                    spots = about.regions if about is not None else ()
+                    words = linked(render.escape(event.text.strip()), spots, exchange.number)
+                    reply["content"] = (words + note).strip()
                     yield {parts.chatbot: talk.messages}
-                if isinstance(event, Done) and event.finding is not None:
-                    talk.verdict = parts.show_finding(event.finding)
+                if isinstance(event, Done):
+                    talk.end(talk.session().look, event.text, event.finding)
+                    if event.finding is not None:
+                        talk.shown, talk.verdict = exchange, parts.show_exchange(exchange)
 
         def add(files: list[Any] | None, talk: Talk | None) -> dict[Any, Any]:
             """Hold the conversation's looks against these normal pictures too, at most eight in all."""
@@ -196,8 +245,11 @@ def build(desk: Desk) -> Page:
             if talk is not None:
                 talk.closed = True
                 talk.stop.set()
+            fresh = Talk(desk)
             return {
-                **parts.show_references(Talk(desk)),
+                **parts.show_references(fresh),
+                **parts.views.show(None),
+                **parts.chips.show(fresh),
                 parts.rate: 0,
                 parts.chatbot: [],
                 parts.meter: "",
@@ -247,7 +299,13 @@ def build(desk: Desk) -> Page:
         parts.box.submit(chat, [parts.box, parts.talk], parts.changing, api_name="chat", **quiet)
         parts.gallery.select(example, [parts.talk], parts.changing, api_visibility="private", **quiet)
         parts.stop.click(stop, [parts.talk], None, queue=False, api_name="stop")
-        panel = [parts.verdict, parts.meter, parts.overlay, parts.original, parts.details]
+        for chip in parts.chips.buttons:
+            chip.click(suggested, [chip, parts.talk], parts.changing, api_visibility="private", **quiet)
+        parts.chatbot.retry(again, [parts.talk], parts.changing, api_visibility="private", **quiet)
+        parts.chatbot.edit(edit, [parts.talk], parts.changing, api_visibility="private", **quiet)
+        parts.chatbot.select(choose, [parts.talk], parts.panel, api_visibility="private", **quiet)
+        parts.views.wire(parts.talk, parts.overlay, parts.show_exchange, parts.panel)
+        panel = [*parts.panel, *parts.chips.buttons]
         strip = [parts.talk, parts.drop, parts.strip, parts.held]
         fresh = [*strip, parts.rate, parts.chatbot, parts.status, *panel]
         parts.new.click(new, [parts.talk], fresh, queue=False, api_name="new")

@@ -9,9 +9,13 @@ from gradio.utils import get_upload_folder
 
 from assistant import render
 from assistant.desk import MAX_HELD, Talk
+from assistant.exchange import Exchange
+from assistant.gauge import gauge_html
 from assistant.prompts import DEFAULT_QUESTION, MAX_QUESTION
-from assistant.threshold import HIGHEST_RATE
 from assistant.types import Finding, Look, Media
+from panels.chips import Chips
+from panels.settings import Settings
+from panels.views import Views
 
 SHOWN_SIDE, STRIP_SIDE = 480, 160
 """Longest side of a picture in the chat and in the strip of references, pixels."""
@@ -31,14 +35,17 @@ def shown(media: Media) -> dict[str, Any]:
 class Parts:
     """The page's components, laid out; the order of `changing` is the order of results for API clients."""
 
-    def __init__(self) -> None:
+    def __init__(self, profile: str = "embedded") -> None:
         self.talk = gr.State(None)
+        self.views = Views()
         gr.Markdown(
             "# LookTwice\nShow it a picture: it says whether something is wrong, where, and why.", elem_id="title"
         )
         with gr.Row():
             with gr.Column(scale=5, min_width=300):
                 self._build_chat()
+                self.settings = Settings(profile)
+                self.rate = self.settings.rate
             with gr.Column(scale=5, min_width=300, elem_id="evidence"):
                 self._build_evidence()
         self.gallery = gr.Gallery(
@@ -62,15 +69,21 @@ class Parts:
             self.overlay,
             self.original,
             self.details,
+            *self.views.changing,
+            *self.chips.buttons,
+            self.strip,
+            self.held,
         ]
 
     def _build_chat(self) -> None:
         self.chatbot = gr.Chatbot(
-            label="Conversation", elem_id="chat", height=460, sanitize_html=True, allow_tags=False, buttons=["copy"],
+            label="Conversation", elem_id="chat", height=460, sanitize_html=True, allow_tags=False,
+            buttons=["copy", "copy_all"], editable="user",
             latex_delimiters=[], feedback_options=None,
             placeholder="**Add a picture, or take an example below.**<br>Then ask on: where is it, how sure are you?",
         )  # fmt: skip
         self.status = gr.HTML(render.status_html("loading"), elem_id="status", padding=False)
+        self.chips = Chips()
         self.box = gr.MultimodalTextbox(
             label="Your question", show_label=False, sources=["upload"], file_types=["image"], file_count="single",
             placeholder=DEFAULT_QUESTION, max_plain_text_length=MAX_QUESTION, elem_id="box",
@@ -78,7 +91,7 @@ class Parts:
         with gr.Row():
             self.stop = gr.Button("Stop", size="md", min_width=100)
             self.new = gr.Button("New conversation", size="md", min_width=100)
-        with gr.Accordion("Normal references and false alarms", open=False, elem_id="references"):
+        with gr.Accordion("Normal references", open=False, elem_id="references"):
             self._build_references()
 
     def _build_references(self) -> None:
@@ -92,10 +105,6 @@ class Parts:
         )  # fmt: skip
         self.held = gr.Markdown(render.references_line(0), elem_id="held")
         with gr.Row():
-            self.rate = gr.Number(
-                label="False alarms allowed, %", value=0, minimum=0, maximum=100 * HIGHEST_RATE, step=1,
-                info="0: 5 % with references, else the balanced point", min_width=140, elem_id="rate",
-            )  # fmt: skip
             self.clear = gr.Button("Clear references", size="md", min_width=100)
 
     def show_references(self, talk: Talk) -> dict[Any, Any]:
@@ -115,8 +124,11 @@ class Parts:
                 label="Heatmap",
                 buttons=["download", "fullscreen"],
                 **view,
+                elem_id="overlay",
                 alt_text="The picture with suspicious places coloured and numbered",
             )
+            self.views.build_slider()
+        self.views.build_tabs(view["height"])
         with gr.Tab("Original"):
             self.original = gr.Image(
                 label="Original", buttons=["fullscreen"], **view, alt_text="The picture as it was given"
@@ -128,13 +140,23 @@ class Parts:
         return {
             self.verdict: "### Not decided yet", self.meter: "",
             self.overlay: render.overlay(look), self.original: look.thumbnail,
-            self.details: render.evidence_markdown(look.regions, look.warnings),
+            self.details: render.evidence_markdown(look.regions, look.warnings), **self.views.show(look),
         }  # fmt: skip
+
+    def show_exchange(self, exchange: Exchange) -> dict[Any, Any]:
+        """The evidence of an exchange whose look is kept."""
+        shown = self.show_look(exchange.look)
+        return {**shown, **self.show_finding(exchange.finding)} if exchange.finding else shown
+
+    @property
+    def panel(self) -> list[Any]:
+        """The evidence's components."""
+        return [self.verdict, self.meter, self.overlay, self.original, self.details, *self.views.changing]
 
     def show_finding(self, finding: Finding) -> dict[Any, Any]:
         """The verdict on the look that is shown."""
         return {
-            self.verdict: f"### {render.verdict_line(finding)}", self.meter: render.meter_html(finding),
+            self.verdict: f"### {render.verdict_line(finding)}", self.meter: gauge_html(finding),
             self.details: render.evidence_markdown(
                 finding.regions, finding.warnings, render.shown_kinds(finding)
             ),

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from assistant import load
 from assistant.errors import LookTwiceError, MediaError
+from assistant.exchange import Exchange
 from assistant.session import Event, Session, Words
 from assistant.threshold import checked_rate
-from assistant.types import Media
+from assistant.types import Finding, Look, Media
 
 if TYPE_CHECKING:
     from assistant.inspector import Inspector
@@ -33,11 +34,13 @@ class Desk:
     Readers only ever wait for a queue, so one that goes away in the middle cannot keep the model from the others.
 
     Attributes:
+        profile: name of the profile.
         loaded: done when loading has succeeded or failed.
         failure: why the model could not be loaded, empty while loading and when it is there.
     """
 
     def __init__(self, profile: str, loader: Callable[[str], Inspector] = load) -> None:
+        self.profile = profile
         self._worker = ThreadPoolExecutor(1, "looktwice-model")
         self._inspector: Inspector | None = None
         self.failure = ""
@@ -119,6 +122,8 @@ class Talk:
         verdict: what the page shows of the newest verdict; the page's own business.
         references: normal pictures that every look of the conversation is held against, at most MAX_HELD.
         rate: the false-alarm rate that was asked for, None when none was.
+        shown: the exchange whose evidence the page shows.
+        exchanges: the questions so far with what came of them, oldest first.
         busy: whether an answer is running.
         closed: whether the visitor has begun anew elsewhere, so that nothing of this may be shown any more.
     """
@@ -128,6 +133,8 @@ class Talk:
         self._session: Session | None = None
         self.messages: list[dict[str, Any]] = []
         self.verdict: dict[Any, Any] = {}
+        self.exchanges: list[Exchange] = []
+        self.shown: Exchange | None = None
         self.references: tuple[Media, ...] = ()
         self.rate: float | None = None
         self._new_terms = False
@@ -162,4 +169,45 @@ class Talk:
     def say(self, role: str, content: Any) -> dict[str, Any]:
         """Append one message and return it; its content may still change."""
         self.messages = [*self.messages, {"role": role, "content": content}][-MAX_MESSAGES:]
+        if self.exchanges:
+            self.exchanges[-1].messages.append(self.messages[-1])
         return self.messages[-1]
+
+    def begin(self, question: str) -> Exchange:
+        """A new exchange; what is said from now on belongs to it."""
+        number = self.exchanges[-1].number + 1 if self.exchanges else 1
+        self.exchanges = [*self.exchanges, Exchange(number, question)][-MAX_MESSAGES:]
+        return self.exchanges[-1]
+
+    def end(self, look: Look | None, answer: str, finding: Finding | None) -> None:
+        """What came of the newest exchange. What the session has forgotten is let go of in the others too."""
+        newest = self.exchanges[-1]
+        newest.look, newest.answer, newest.finding, newest.kept = look, answer, finding, bool(answer)
+        held = self._session.looks if self._session else ()
+        latest = next((exchange for exchange in reversed(self.exchanges) if exchange.media is not None), None)
+        for exchange in self.exchanges:
+            if exchange.look not in held:
+                exchange.look = None
+            if exchange is not latest:
+                exchange.media = None
+
+    def exchange(self, number: int) -> Exchange | None:
+        """The exchange of this number, None when it has gone."""
+        return next((exchange for exchange in self.exchanges if exchange.number == number), None)
+
+    def exchange_of(self, message: int) -> Exchange | None:
+        """The exchange that the message at this index of `messages` belongs to."""
+        if not 0 <= message < len(self.messages):
+            return None
+        shown = self.messages[message]
+        return next((each for each in self.exchanges if any(shown is known for known in each.messages)), None)
+
+    def take_back(self) -> Exchange | None:
+        """Remove the newest exchange from the chat and the session, to ask it again; None when there is none."""
+        if not self.exchanges:
+            return None
+        *self.exchanges, last = self.exchanges
+        self.messages = [shown for shown in self.messages if not any(shown is known for known in last.messages)]
+        if last.kept and self._session is not None:
+            self._session.take_back()
+        return last

@@ -30,10 +30,13 @@ _ANCHORS = (
 """(heatmap value, RGB): dark violet over red and orange to light yellow, lightness rising evenly."""
 STATES = {
     "loading": "Loading the model …", "waiting": "Waiting for another answer to be finished …",
-    "remembering": "Looking at the references …", "looking": "Looking at the picture …", "answering": "Answering …",
+    "remembering": "Looking at the references …",
+    "looking": "First look: the whole picture. Second look: what is odd in it …", "answering": "Answering …",
     "deciding": "Weighing the verdict …", "": "",
 }  # fmt: skip
 """What the page says while the assistant is at work, by the name of a `session.Stage`."""
+SHARES = {"remembering": 0.1, "looking": 0.25, "answering": 0.6, "deciding": 0.9}
+"""How far a turn is in these states, 0..1, as the page's bar shows it; unknown in the others."""
 _BOX, _BOX_EDGE = (255, 255, 255), (10, 10, 10)
 _MARKS = re.compile(r"[\\`*_\[\]|~$^]")
 _STARTS = re.compile(r"^([ \t]*)(?:([#+=-])|(\d+)([.)]))", re.MULTILINE)
@@ -47,13 +50,14 @@ def colour_table() -> np.ndarray:
     return np.stack([np.interp(at, values, channel) for channel in zip(*colours, strict=True)], axis=1).astype(np.uint8)
 
 
-def overlay(look: Look, opacity: float = 0.55, boxes: bool = True) -> np.ndarray:
+def overlay(look: Look, opacity: float = 0.55, boxes: bool = True, focus: int = 0) -> np.ndarray:
     """The look's thumbnail with its heatmap and numbered boxes, [h, w, 3] uint8 RGB, the thumbnail's size.
 
     Args:
         look: the look to draw; its heatmap may have another size than its thumbnail.
         opacity: of the colour where the heatmap is SOLID_FROM or more, 0..1; below CLEAR_BELOW nothing is drawn.
         boxes: whether the regions' boxes and numbers (1 is the first region) are drawn.
+        focus: number of a region whose surroundings are darkened, 0 for none.
 
     Raises ValueError when `opacity` is outside 0..1.
     """
@@ -67,7 +71,22 @@ def overlay(look: Look, opacity: float = 0.55, boxes: bool = True) -> np.ndarray
     alpha = opacity * ((heat - CLEAR_BELOW) / (SOLID_FROM - CLEAR_BELOW)).clip(0, 1)[..., None]
     colours = colour_table()[np.rint(255 * heat).astype(np.uint8)]
     drawn = np.rint(look.thumbnail * (1 - alpha) + colours * alpha).astype(np.uint8)
+    if 1 <= focus <= len(look.regions):
+        _darken_around(drawn, look.regions[focus - 1], look.size)
     return _with_boxes(drawn, look.regions, look.size) if boxes and look.regions else drawn
+
+
+def _darken_around(pixels: np.ndarray, region: Region, size: tuple[int, int]) -> None:
+    """Everything but the region's box and a margin at 40 % brightness, in place."""
+    height, width = pixels.shape[:2]
+    x1, y1, x2, y2 = region.box
+    margin = max(4, round(max(height, width) / 40))
+    left, right = round(x1 * width / size[0]) - margin, round(x2 * width / size[0]) + margin
+    top, bottom = round(y1 * height / size[1]) - margin, round(y2 * height / size[1]) + margin
+    kept = (slice(max(0, top), bottom), slice(max(0, left), right))
+    bright = pixels[kept].copy()
+    pixels[:] = np.rint(0.4 * pixels).astype(np.uint8)
+    pixels[kept] = bright
 
 
 def save_overlay(look: Look, path: Path, opacity: float = 0.55, boxes: bool = True) -> None:
@@ -152,23 +171,12 @@ def warnings_markdown(warnings: Sequence[str]) -> str:
     return "\n>\n".join(f"> ⚠ {escape(plain(warning))}" for warning in warnings)
 
 
-def meter_html(finding: Finding) -> str:
-    """The score as a bar from 0 to 1 with a mark at the threshold, as HTML."""
-    score, threshold = (round(100 * min(1.0, max(0.0, value)), 1) for value in (finding.score, finding.threshold))
-    colour = "#d9480f" if finding.score >= finding.threshold else "#2b8a3e"
-    words = html.escape(score_line(finding))
-    return (
-        f'<div role="img" aria-label="{words}" style="font-size:.92em">{words}'
-        '<div style="position:relative;height:10px;border-radius:5px;background:rgba(128,128,128,.25);margin:6px 0">'
-        f'<div style="width:{score}%;height:100%;border-radius:5px;background:{colour}"></div>'
-        f'<div style="position:absolute;left:{threshold}%;top:-3px;width:2px;height:16px;background:#888"></div>'
-        "</div></div>"
-    )
-
-
 def status_html(state: str, failure: str = "") -> str:
     """The line that says what the assistant is doing, one of STATES; screen readers announce it."""
-    return f'<div role="status" aria-live="polite">{html.escape(failure or STATES[state])}</div>'
+    share = SHARES.get(state)
+    value = "" if share is None else f' value="{share}"'
+    bar = f'<progress max="1"{value} aria-label="progress"></progress>' if state and not failure else ""
+    return f'<div role="status" aria-live="polite">{html.escape(failure or STATES[state])}</div>{bar}'
 
 
 def small_copy(media: Media, folder: str, side: int) -> Path:

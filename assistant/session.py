@@ -130,6 +130,10 @@ class Session:
         """The looks kept, oldest first."""
         return tuple(self._looks)
 
+    def take_back(self) -> None:
+        """Forget the newest turn; its look is kept."""
+        self._turns = self._turns[:-1]
+
     def hold(self, references: References | Sequence[Media], rate: float | None = None) -> None:
         """Hold what follows against these normal pictures, or against none, with this false-alarm rate.
 

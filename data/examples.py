@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -11,10 +12,11 @@ import numpy as np
 from PIL import Image
 
 from assistant.cache import cache_folder
+from assistant.prompts import DEFAULT_QUESTION
 from data.photos import photograph
 from data.synth import draw_defect
 
-VERSION = 1
+VERSION = 2
 """Part of the folder's name; raise it whenever the pictures change."""
 
 
@@ -26,11 +28,15 @@ class Example:
         file: a PNG on this machine.
         caption: a few words for people.
         label: what is true of the picture.
+        questions: asked one after another, the first with the picture.
+        references: PNGs of normal pictures of the same that it is held against.
     """
 
     file: Path
     caption: str
     label: Literal["normal", "anomalous"]
+    questions: tuple[str, ...] = (DEFAULT_QUESTION,)
+    references: tuple[Path, ...] = ()
 
     def thumbnail(self, side: int = 240) -> Image.Image:
         """A copy of the picture of at most `side` x `side` pixels."""
@@ -41,22 +47,27 @@ class Example:
 
 @dataclass(frozen=True)
 class _Plan:
-    """A photograph, and the defect to draw on it (kind and seed), if any."""
+    """A photograph, the defect to draw on it (kind and seed), if any, and what to do with it."""
 
     photograph: str
     caption: str
     kind: str | None = None
     seed: int = 0
+    questions: tuple[str, ...] = (DEFAULT_QUESTION,)
+    references: int = 0
 
 
 _PLANS = (
     _Plan("brick.png", "Brick wall with a crack", "crack", 3),
     _Plan("brick.png", "Brick wall, untouched"),
-    _Plan("gravel.png", "Gravel with a stain", "stain", 2),
+    _Plan("gravel.png", "Gravel with a stain, held against a normal picture", "stain", 2, references=1),
+    _Plan("grass.png", "Grass with a hole: where is it?", "hole", 1, (DEFAULT_QUESTION, "Where is it?")),
+    _Plan(
+        "coins.png", "Coins with a crack: what may have caused it?", "crack", 4,
+        (DEFAULT_QUESTION, "What may have caused it?"),
+    ),
     _Plan("gravel.png", "Gravel, untouched"),
-    _Plan("grass.png", "Grass with a hole", "hole", 1),
-    _Plan("coins.png", "Coins with a crack across", "crack", 4),
-)
+)  # fmt: skip
 
 
 def example_pictures(folder: Path | None = None) -> list[Example]:
@@ -79,14 +90,30 @@ def _made(folder: Path) -> list[Example]:
     folder.mkdir(parents=True, exist_ok=True)
     examples = []
     for number, plan in enumerate(_PLANS, start=1):
-        file = folder / f"{number}-{Path(plan.photograph).stem}-{plan.kind or 'untouched'}.png"
-        if not file.is_file():
-            # written aside and renamed: two programs starting at once never see half a picture
-            with tempfile.NamedTemporaryFile(dir=folder, suffix=".partial", delete=False) as aside:
-                Image.fromarray(_draw(plan)).save(aside, format="PNG")
-            Path(aside.name).replace(file)
-        examples.append(Example(file, plan.caption, "anomalous" if plan.kind else "normal"))
+        stem = f"{number}-{Path(plan.photograph).stem}"
+        file = _kept(folder / f"{stem}-{plan.kind or 'untouched'}.png", lambda plan=plan: _draw(plan))
+        normals = tuple(
+            _kept(folder / f"{stem}-normal-{shift}.png", lambda plan=plan, shift=shift: _normal(plan, shift))
+            for shift in range(1, plan.references + 1)
+        )
+        label = "anomalous" if plan.kind else "normal"
+        examples.append(Example(file, plan.caption, label, plan.questions, normals))
     return examples
+
+
+def _kept(file: Path, draw: Callable[[], np.ndarray]) -> Path:
+    """The file, drawn where it is missing: written aside and renamed, so that nobody ever sees half a picture."""
+    if not file.is_file():
+        with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".partial", delete=False) as aside:
+            Image.fromarray(draw()).save(aside, format="PNG")
+        Path(aside.name).replace(file)
+    return file
+
+
+def _normal(plan: _Plan, shift: int) -> np.ndarray:
+    """[S, S, 3] uint8: the plan's photograph without a defect, moved by a few pixels as a second take would be."""
+    plain = _draw(replace(plan, kind=None))
+    return np.ascontiguousarray(np.roll(plain, 16 * shift, axis=0))
 
 
 def _draw(plan: _Plan) -> np.ndarray:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from assistant import render
 from assistant.errors import MediaError
+from assistant.gauge import gauge_html
 from assistant.types import Finding, Look, Region
 
 GREY = np.full((60, 90, 3), 120, np.uint8)
@@ -133,7 +134,7 @@ def test_foreign_text_never_becomes_markup_or_steers_a_terminal() -> None:
     assert markup.search(HOSTILE)
     for text in (
         render.evidence_markdown(hostile.regions, hostile.warnings),
-        render.meter_html(hostile),
+        gauge_html(hostile),
         render.escape(HOSTILE),
     ):
         assert not markup.search(text)

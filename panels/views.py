@@ -1,0 +1,117 @@
+"""More ways to see a look: the heatmap as strong as wanted, its regions by name, and beside the original."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from assistant import render
+from assistant.desk import Talk
+from assistant.exchange import LINK, Exchange
+from assistant.types import Look
+
+OPACITY = 55
+"""Of the heatmap's colours at first, percent."""
+_FOLLOW = """
+if (!window.looktwiceLinks) {
+  window.looktwiceLinks = true;
+  document.addEventListener('click', (event) => {
+    const link = event.target.closest('a[href*="LINK"]');
+    if (!link) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const [number, spot] = link.getAttribute('href').split('LINK')[1].split('-').map(Number);
+    window.looktwiceShow(number, spot);
+  }, true);
+  const texts = {chat: 'Picture in the conversation', named: 'The picture with its regions marked',
+    compared: 'The picture, original and with its heatmap'};
+  const describe = () => Object.entries(texts).forEach(([part, text]) =>
+    document.querySelectorAll('#' + part + ' img').forEach((image) => { if (!image.alt) image.alt = text; }));
+  new MutationObserver(describe).observe(document.body, {childList: true, subtree: true, attributeFilter: ['alt']});
+}
+window.looktwiceShow = (number, spot) => trigger('select', {index: [number, spot], value: ''});
+""".replace("LINK", LINK)
+"""Place words in answers are links: a click, or Enter on them, shows their region. Pictures that the
+library leaves without a text for screen readers get one."""
+
+
+class Views:
+    """The components; `slider` stands under the heatmap, `named` and `compared` have tabs of their own."""
+
+    def __init__(self) -> None:
+        self.links = gr.HTML("", js_on_load=_FOLLOW, elem_id="links", padding=False)
+
+    def build_slider(self) -> None:
+        """How strongly the heatmap covers the picture."""
+        self.slider = gr.Slider(0, 100, OPACITY, step=5, label="Heatmap's opacity, %", elem_id="opacity")
+
+    def build_tabs(self, height: int) -> None:
+        """Regions by name, and original and heatmap behind a curtain."""
+        with gr.Tab("Regions"):
+            self.named = gr.AnnotatedImage(
+                label="Regions", show_label=False, height=height, elem_id="named", buttons=["fullscreen"]
+            )
+        with gr.Tab("Compare"):
+            self.compared = gr.ImageSlider(
+                label="Original and heatmap", show_label=False, interactive=False, height=height, max_height=height,
+                elem_id="compared", buttons=["fullscreen"],
+            )  # fmt: skip
+
+    @property
+    def changing(self) -> list[Any]:
+        """What a look changes."""
+        return [self.named, self.compared]
+
+    def show(self, look: Look | None) -> dict[Any, Any]:
+        """The look in these views, None for none."""
+        if look is None:
+            return {self.named: None, self.compared: None}
+        return {
+            self.named: (look.thumbnail, boxes(look)),
+            self.compared: (look.thumbnail, render.overlay(look, boxes=False)),
+        }
+
+    def wire(
+        self, talk: gr.State, overlay: gr.Image, shows: Callable[[Exchange], dict[Any, Any]], out: list[Any]
+    ) -> None:
+        """What happens: the slider draws the shown look again, a link shows its exchange and region.
+
+        Args:
+            talk: the conversation; its `shown` is the exchange whose evidence stands on the page.
+            overlay: the heatmap's picture.
+            shows: an exchange -> what the page shows of it.
+            out: every component of that.
+        """
+
+        def fade(percent: float, here: Talk | None) -> Any:
+            look = here.shown.look if here is not None and here.shown is not None else None
+            return gr.skip() if look is None else render.overlay(look, min(100.0, max(0.0, float(percent))) / 100)
+
+        def follow(here: Talk | None, percent: float, event: gr.SelectData) -> dict[Any, Any]:
+            number, spot = event.index
+            exchange = here.exchange(int(number)) if here is not None else None
+            if exchange is None or exchange.look is None:
+                raise gr.Error("This picture is no longer kept: show it again.", print_exception=False)
+            drawn = render.overlay(exchange.look, min(100.0, max(0.0, float(percent))) / 100, focus=int(spot))
+            here.shown = exchange
+            return {**shows(exchange), overlay: drawn}
+
+        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
+        self.slider.change(fade, [self.slider, talk], [overlay], trigger_mode="always_last", **quiet)
+        self.links.select(follow, [talk, self.slider], out, **quiet)
+
+
+def boxes(look: Look) -> list[tuple[tuple[int, int, int, int], str]]:
+    """The regions as boxes in pixels of the thumbnail, each at least two pixels wide and high, with their names."""
+    height, width = look.thumbnail.shape[:2]
+    scale = np.array([width, height, width, height]) / np.array([*look.size, *look.size])
+    found = []
+    for number, region in enumerate(look.regions, start=1):
+        x1, y1, x2, y2 = (int(side) for side in np.rint(np.array(region.box) * scale))
+        x1, y1 = max(0, min(x1, width - 2)), max(0, min(y1, height - 2))
+        box = (x1, y1, min(width, max(x2, x1 + 2)), min(height, max(y2, y1 + 2)))
+        found.append((box, f"{number} {region.place}"))
+    return found
