@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -37,7 +38,7 @@ MERGED_FOLDER = "language"
 """In a weights folder: a whole checkpoint that takes the place of the published one."""
 PROJECTOR_PARTS = ("multi_modal_projector.", "image_newline")
 """Of the checkpoint, what stage 2 trains beside the adapter."""
-KEPT_WHOLE = ["vision_tower", "multi_modal_projector", "lm_head"]
+KEPT_WHOLE = ["model.vision_tower", "model.multi_modal_projector", "lm_head"]
 """Modules that stay as they are in 4 bits."""
 LOOK_NAMES = ("selector.", "heatmap.", "kinds.", "fusion.")
 FILES = ("*.json", "*.safetensors", "*.txt", "*.jinja")
@@ -84,7 +85,7 @@ def quantized(quantization: Quantization | None, dtype: torch.dtype) -> dict[str
     if quantization != "4bit":
         raise WeightsError(f"There is no quantization {quantization!r}.", 'There is "4bit".')
     if importlib.util.find_spec("bitsandbytes") is None:
-        raise WeightsError("4-bit weights need bitsandbytes.", "Install it: pip install -r requirements-gpu.txt")
+        raise WeightsError("4-bit weights need bitsandbytes.", "Install it: pip install bitsandbytes")
     from bitsandbytes.functional import dequantize_4bit, quantize_4bit  # heavy, and only for this
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -200,6 +201,8 @@ def with_adapter(llava: nn.Module, folder: Path, *, trainable: bool = False) -> 
     if not (folder / "adapter_model.safetensors").is_file():
         raise WeightsError(f"The adapter is missing from {folder.parent.name}.")
     try:
-        return PeftModel.from_pretrained(llava, str(folder), is_trainable=trainable)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # peft still asks transformers by an old name
+            return PeftModel.from_pretrained(llava, str(folder), is_trainable=trainable)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise WeightsError(f"The adapter of {folder.parent.name} cannot be loaded ({error}).") from None

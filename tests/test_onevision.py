@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import LlavaOnevisionConfig, LlavaOnevisionForConditionalGeneration
@@ -256,3 +259,47 @@ def test_the_command_line_takes_a_folder(checkpoint, weights, tmp_path, capsys, 
     done = CliRunner().invoke(app, [str(tmp_path / "part.png"), "--json", "--profile", str(weights)])
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["profile"] == weights.name
+
+
+TARGETS = r"model\.language_model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
+
+
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing.:FutureWarning")  # peft, while it is put on
+def test_an_adapter_in_the_weights_folder_speaks_and_leaves_the_tower_alone(onevision, checkpoint, weights, tmp_path):
+    folder = shutil.copytree(weights, tmp_path / "adapted")
+    adapted = get_peft_model(
+        LlavaOnevisionForConditionalGeneration.from_pretrained(checkpoint),
+        LoraConfig(r=4, target_modules=TARGETS, init_lora_weights=False),
+    )
+    names = [name for name, _ in adapted.named_parameters() if "lora_" in name]
+    assert len(names) == 2 * 7 * 2 and not any("vision_tower" in name for name in names)  # 2 layers, 7 each, A and B
+    adapted.save_pretrained(folder / "adapter")
+    again = load(str(checkpoint), adapter=folder)
+    look = onevision.look(picture((60, 60)))
+    ids, tokens = onevision.prompt(look, "Where?", ())
+    assert again.look(picture((60, 60))).score == pytest.approx(look.score, abs=1e-6)
+    with torch.inference_mode():
+        plain, tuned = onevision.model.next_logits(ids, tokens), again.model.next_logits(ids, tokens)
+        with again.model.language_model.disable_adapter():
+            assert torch.allclose(again.model.next_logits(ids, tokens), plain, atol=1e-6)
+    assert not torch.allclose(plain, tuned, atol=1e-3)
+    (folder / "adapter" / "adapter_model.safetensors").unlink()
+    with pytest.raises(WeightsError, match="adapter is missing"):
+        load(str(checkpoint), adapter=folder)
+
+
+@pytest.mark.skipif(find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed")
+def test_four_bits_without_bitsandbytes_are_refused(checkpoint, weights):
+    with pytest.raises(WeightsError, match="4-bit weights need bitsandbytes"):
+        load(str(checkpoint), adapter=weights, quantization="4bit")
+
+
+@pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="bitsandbytes is optional")
+def test_four_bits_on_a_cpu_look_the_same_and_still_speak(onevision, checkpoint, weights, short_answers):
+    small = load(str(checkpoint), adapter=weights, quantization="4bit")
+    kinds = {type(module).__name__ for module in small.model.llava.model.language_model.layers.modules()}
+    tower = {type(module).__name__ for module in small.model.llava.model.vision_tower.modules()}
+    assert "Linear4bit" in kinds and "Linear4bit" not in tower
+    look = small.look(picture((60, 60)))
+    assert look.score == pytest.approx(onevision.look(picture((60, 60))).score, abs=1e-5)
+    assert "".join(small.ask(look, "What is it?"))
