@@ -34,8 +34,6 @@ from assistant.profiles import Profile
 from assistant.weights import ADAPTER_FOLDER, CALIBRATION_FILE, FAMILIAR_FILE, LANGUAGE_FILE, LOOK_FILE, load_parts
 
 Quantization = Literal["4bit"]
-MERGED_FOLDER = "language"
-"""In a weights folder: a whole checkpoint that takes the place of the published one."""
 PROJECTOR_PARTS = ("multi_modal_projector.", "image_newline")
 """Of the checkpoint, what stage 2 trains beside the adapter."""
 KEPT_WHOLE = ["model.vision_tower", "model.multi_modal_projector", "lm_head"]
@@ -120,7 +118,6 @@ def compose_onevision(
     quantization: Quantization | None = None,
     device_map: str | dict[str, Any] | None = None,
     adapter: str | Path | None = None,
-    config: OneVisionConfig | None = None,
 ) -> OneVisionLoaded:
     """The model of a OneVision profile.
 
@@ -130,7 +127,6 @@ def compose_onevision(
         quantization: "4bit" for the language model in NF4.
         device_map: as transformers takes it, "auto" for whatever there is.
         adapter: our weights folder or hub repository in place of the profile's.
-        config: of new look weights; derived from the checkpoint when None.
 
     Raises:
         WeightsError: something is missing, damaged or of another shape, or 4 bits cannot run here.
@@ -143,12 +139,10 @@ def compose_onevision(
             f"The profile {profile.name} has no look weights in {weights.name}.",
             "Name a folder or repository that has them as adapter, or make them (import_expert, finetune.look).",
         )
-    merged = weights / MERGED_FOLDER
-    checkpoint = local_folder(merged if merged.is_dir() else profile.checkpoint, "checkpoint")
+    checkpoint = local_folder(profile.checkpoint, "checkpoint")
     llava, tokenizer, images = read_checkpoint(checkpoint, dtype, device_map, asked)
     known = (weights / LOOK_FILE).is_file()
-    if config is None:
-        config = read_onevision_config(weights) if known else config_for(llava.config, base=profile.checkpoint)
+    config = read_onevision_config(weights) if known else config_for(llava.config, base=profile.checkpoint)
     model = OneVision(config, llava)
     if known:
         load_parts(model.look_model, LOOK_NAMES, weights / LOOK_FILE)
@@ -196,13 +190,13 @@ def load_language(model: OneVision, weights: Path) -> None:
         model.language_model = with_adapter(model.llava, weights / ADAPTER_FOLDER)
 
 
-def with_adapter(llava: nn.Module, folder: Path, *, trainable: bool = False) -> PeftModel:
+def with_adapter(llava: nn.Module, folder: Path) -> PeftModel:
     """The checkpoint with a PEFT adapter on it; raises WeightsError when the adapter cannot be loaded."""
     if not (folder / "adapter_model.safetensors").is_file():
         raise WeightsError(f"The adapter is missing from {folder.parent.name}.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # peft still asks transformers by an old name
-            return PeftModel.from_pretrained(llava, str(folder), is_trainable=trainable)
+            return PeftModel.from_pretrained(llava, str(folder))
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise WeightsError(f"The adapter of {folder.parent.name} cannot be loaded ({error}).") from None

@@ -43,7 +43,7 @@ def tiny_checkpoint(folder: Path, width: int = 32) -> Path:
             "num_attention_heads": 2, "num_hidden_layers": 2, "patch_size": PATCH, "vision_use_head": False,
         },
         text_config={
-            "model_type": "qwen2", "hidden_size": width, "intermediate_size": 48, "num_hidden_layers": 2,
+            "model_type": "qwen2", "hidden_size": width, "intermediate_size": max(48, width), "num_hidden_layers": 2,
             "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 120, "bos_token_id": 1,
             "eos_token_id": 2, "pad_token_id": 0, "max_position_embeddings": 8192, "tie_word_embeddings": False,
         },
