@@ -8,6 +8,7 @@ Importing this package loads nothing heavy; `load` does.
 
 from __future__ import annotations
 
+from os import PathLike
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,16 +17,27 @@ if TYPE_CHECKING:
 __all__ = ["load"]
 
 
-def load(profile: str = "embedded") -> Inspector:
+def load(
+    profile: str = "embedded",
+    *,
+    quantization: str | None = None,
+    device_map: str | None = None,
+    adapter: str | PathLike[str] | None = None,
+) -> Inspector:
     """A ready inspector for a profile; takes a few seconds.
 
     Args:
-        profile: name of a file in `assistant/profiles`, without `.yaml`.
+        profile: name of a file in `assistant/profiles`, without `.yaml`; or a folder or hub repository with a
+            LLaVA-OneVision checkpoint, or with weights of ours for one.
+        quantization: "4bit", for OneVision profiles.
+        device_map: "auto" or as transformers takes it, for OneVision profiles.
+        adapter: folder or hub repository with weights of ours, for OneVision profiles.
 
     Raises:
-        ProfileError: no such profile, or its packages are not installed.
-        WeightsError: its weights are missing or damaged.
+        ProfileError: no such profile, its packages are not installed, or it takes none of these options.
+        WeightsError: its weights are missing or damaged, or 4 bits cannot run here.
     """
     from assistant.inspector import Inspector
 
-    return Inspector.load(profile)
+    asked = {"quantization": quantization, "device_map": device_map, "adapter": adapter}
+    return Inspector.load(profile, **{name: value for name, value in asked.items() if value is not None})

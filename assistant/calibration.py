@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 from assistant.errors import WeightsError
@@ -76,6 +77,17 @@ class Calibration:
         """
         held = [] if normals is None else [self.logit(value) for value in normals]
         return sigmoid(gaussian_cut(held, rate, self._normals(references=normals is not None)))
+
+    def threshold_of_most(self, threshold: float, count: int) -> float:
+        """The threshold 0..1 for the highest of `count` scores that keeps the false-alarm rate of one at `threshold`.
+
+        Sidak's correction (1967) on the Gaussian of unseen normals: 1 - (1 - rate)^(1 / count) each.
+        """
+        normals = self._normals(references=False)
+        spread = NormalDist(normals.mean, math.hypot(normals.between, normals.within))
+        rate = 1 - spread.cdf(logit(threshold))
+        each = -math.expm1(math.log1p(-min(rate, 1 - 1e-9)) / count)
+        return sigmoid(spread.inv_cdf(min(max(1 - each, 1e-12), 1 - 1e-12)))
 
     def _normals(self, *, references: bool) -> Normals:
         mean, between, within = (

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -34,7 +35,7 @@ from assistant.memory import assemble, distance_to, see
 from assistant.memory_file import load_memory, save_memory
 from assistant.modeling import LookTokens
 from assistant.picture import picture_facts
-from assistant.processing import fit_size, resize
+from assistant.processing import resize
 from assistant.profiles import read_profile
 from assistant.prompts import (
     DEFAULT_QUESTION,
@@ -45,9 +46,10 @@ from assistant.prompts import (
     words_match_map,
 )
 from assistant.reference import References
-from assistant.regions import find_regions
+from assistant.regions import MIN_AREA, find_regions
 from assistant.runtime import TextRuntime, TransformersRuntime
 from assistant.threshold import DEFAULT_RATE, checked_rate
+from assistant.tiles import Tiles, look_closer, tile_boxes
 from assistant.types import MAX_MAP_SIDE, MAX_REFERENCES, Finding, Look, Media, Timings
 
 MAX_WORDS = 120
@@ -78,18 +80,21 @@ class Inspector:
         self._first_words: WeakKeyDictionary[Look, float] = WeakKeyDictionary()
 
     @classmethod
-    def load(cls, profile: str) -> Inspector:
+    def load(cls, profile: str, **options: Any) -> Inspector:
         """See `assistant.load`."""
         start = time.perf_counter()
-        loaded = compose(read_profile(profile))
-        return cls(profile, loaded, load_s=time.perf_counter() - start)
+        chosen = read_profile(profile)
+        loaded = compose(chosen, **options)
+        return cls(chosen.name, loaded, load_s=time.perf_counter() - start)
 
     @cached_property
     def fingerprint(self) -> str:
         """What kept references depend on: profile, sizes, and the weights of everything that looks."""
         digest = hashlib.sha256(f"{self.profile} {self.processor.config.vision_config.to_json_string()}".encode())
-        for name, tensor in sorted(self.model.look_model.state_dict().items()):
-            digest.update(name.encode() + tensor.detach().contiguous().cpu().numpy().tobytes())
+        for name, tensor in sorted(self.model.looking_state().items()):
+            digest.update(
+                name.encode() + tensor.detach().contiguous().cpu().flatten().view(torch.uint8).numpy().tobytes()
+            )
         return digest.hexdigest()
 
     def remember(self, sources: Sequence[Source]) -> References:
@@ -109,9 +114,7 @@ class Inspector:
         if len(sources) > MAX_REFERENCES:
             raise MediaError(f"There are {len(sources)} references; {MAX_REFERENCES} are allowed.")
         frames = [as_media(source).frames[0].pixels for source in sources]
-        sizes = Counter(
-            fit_size(frame.shape[1], frame.shape[0], self.processor.config.vision_config) for frame in frames
-        )
+        sizes = Counter(self.processor.fit_size(frame.shape[1], frame.shape[0]) for frame in frames)
         size = min(sizes, key=lambda key: (-sizes[key], key))
         pictures: dict[bytes, tuple[int, np.ndarray]] = {}
         notes = []
@@ -146,7 +149,12 @@ class Inspector:
         return memory
 
     def look(
-        self, source: Source, references: References | Sequence[Source] = (), *, rate: float | None = None
+        self,
+        source: Source,
+        references: References | Sequence[Source] = (),
+        *,
+        rate: float | None = None,
+        tiles: Tiles = None,
     ) -> Look:
         """Looks at a picture; no word can change what comes out.
 
@@ -156,21 +164,26 @@ class Inspector:
             references: normal pictures of the same product, or what `remember` kept of them.
             rate: the false-alarm rate that sets the threshold, as `threshold.checked_rate` takes it; None means
                 DEFAULT_RATE with references and the stored balanced point without.
+            tiles: "auto" looks at a picture that is far larger than what the model sees tile by tile as well, a number
+                at any picture in tiles of that many pixels; only the look at the whole is held against references.
 
         Raises:
-            MediaError: the picture or a reference cannot be used.
+            MediaError: the picture or a reference cannot be used, or tiles are none.
             RateError: the rate is out of range.
         """
         start = time.perf_counter()
         rate = checked_rate(rate)
         media = as_media(source)
         frame = media.frames[0]
+        boxes = tile_boxes(frame.size, tiles, self.processor)
         memory = references if isinstance(references, References) else None
         if memory is None and len(references):
             memory = self.remember(references)
         pixels = self.processor.pixels(frame.pixels)  # [1, 3, h, w]
         with torch.inference_mode():
             output = self.model.look(pixels, memory)
+            tiled = look_closer(self.model, self.processor, frame.pixels, output, boxes) if boxes else None
+        output, least = (tiled.output, MIN_AREA * tiled.share) if tiled else (output, MIN_AREA)
         size = frame.size
         shrink = min(1.0, MAX_MAP_SIDE / max(size))
         kept = (max(1, round(size[0] * shrink)), max(1, round(size[1] * shrink)))
@@ -180,9 +193,12 @@ class Inspector:
         for array in (heatmap, thumbnail):
             array.flags.writeable = False
         tokens = {name: value[0].numpy() for name, value in vars(output.tokens).items() if value is not None}
-        regions = find_regions(heatmap, thumbnail, PIXEL_THRESHOLD, size)
+        regions = find_regions(heatmap, thumbnail, PIXEL_THRESHOLD, size, least)
         threshold, threshold_source = self.threshold(memory, rate)
-        doubt = self._doubt(output.tokens.visual, memory)
+        if tiled:
+            threshold = self.calibration.threshold_of_most(threshold, tiled.count)
+            threshold_source += f", for the highest of {tiled.count} views"
+        doubt = self._doubt(output.tokens.seen, memory)
         look = Look(
             size=size,
             score=self.calibration.score(float(output.score_logit[0])),
@@ -224,9 +240,9 @@ class Inspector:
         noun = "reference" if memory.count == 1 else "references"
         return threshold, f"{asked}, from {memory.count} normal {noun} and normal pictures of other products"
 
-    def _doubt(self, visual: torch.Tensor, memory: References | None) -> str:
-        """Why nothing can be decided about a picture with these visual tokens [1, n, D], "" when it can."""
-        descriptor = F.normalize(visual.mean(dim=1), dim=1)
+    def _doubt(self, seen: torch.Tensor, memory: References | None) -> str:
+        """Why nothing can be decided about a picture that looks like this as a whole [1, D], "" when it can."""
+        descriptor = F.normalize(seen, dim=1)
         cut = self.calibration.match_cut
         if memory is not None:
             far = 0 < cut < distance_to(memory, descriptor)
@@ -274,11 +290,12 @@ class Inspector:
         """What the runtime is given for a question: ids [1, T] and the look's tokens, None without a look."""
         head = None
         if look is not None:
-            head = self.processor.look_text(look.relative, look.regions, look.kinds, look.picture, look.references)
+            head = self.processor.head(look)
         messages = conversation(question, history, head, self.processor.specials)
         tokens = None
         if look is not None:
-            tokens = LookTokens(**{name: torch.tensor(value).unsqueeze(0) for name, value in look.tokens.items()})
+            values = {name: torch.tensor(value).unsqueeze(0) for name, value in look.tokens.items()}
+            tokens = self.model.tokens_class(**values)
         return self.processor.ids(messages), tokens
 
     def yes_probability(self, look: Look) -> float:
@@ -342,10 +359,11 @@ class Inspector:
         *,
         references: References | Sequence[Source] = (),
         rate: float | None = None,
+        tiles: Tiles = None,
     ) -> Finding:
         """Look, ask and finding in one call; `question` defaults to DEFAULT_QUESTION. Errors as `look` and `ask`."""
         question = checked_question(DEFAULT_QUESTION if question is None else question)
-        look = self.look(source, references, rate=rate)
+        look = self.look(source, references, rate=rate, tiles=tiles)
         start = time.perf_counter()
         first, pieces = 0.0, []
         for piece in self.ask(look, question):

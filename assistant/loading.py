@@ -6,6 +6,7 @@ import json
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import PeftModel
@@ -13,9 +14,10 @@ from transformers.utils import logging as transformers_logging
 
 from assistant.calibration import Calibration
 from assistant.configuration import LookTwiceConfig
-from assistant.errors import WeightsError
+from assistant.errors import ProfileError, WeightsError
 from assistant.familiar import Familiar
 from assistant.modeling import LookTwiceForConditionalGeneration
+from assistant.onevision_loading import OneVisionLoaded, compose_onevision
 from assistant.packaged import dtype_of, fill_tower, language_model
 from assistant.processing import LookTwiceProcessor
 from assistant.profiles import Profile
@@ -61,11 +63,12 @@ def read_config(folder: Path) -> LookTwiceConfig:
         raise WeightsError(f"The configuration of {folder.name} cannot be read ({error}).") from None
 
 
-def compose(profile: Profile, *, stage: str = "all") -> Loaded:
+def compose(profile: Profile, *, stage: str = "all", **options: Any) -> Loaded | OneVisionLoaded:
     """The model of a profile.
 
     Args:
         profile: where the parts are.
+        options: of a OneVision profile, see `onevision_loading.compose_onevision`.
         stage: "all" for a trained model; "look" leaves the parts around the language model untrained and without
             adapter and takes the default calibration where none is stored: what the language stage starts from.
 
@@ -75,6 +78,10 @@ def compose(profile: Profile, *, stage: str = "all") -> Loaded:
     """
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
+    if profile.checkpoint:
+        return compose_onevision(profile, stage=stage, **options)
+    if any(value is not None for value in options.values()):
+        raise ProfileError(f"The profile {profile.name} takes no {' or '.join(options)}.", "OneVision profiles do.")
     config = read_config(profile.weights)
     text, tokenizer = language_model(profile.language_package, dtype_of(profile.dtype))
     model = LookTwiceForConditionalGeneration(config, language_model=text)

@@ -42,7 +42,9 @@ class Seen:
 def see(model: LookModel, pixels: Tensor) -> Seen:
     """A normal picture [1, 3, H, W], normalised, through the tower."""
     features = model.tower(pixels)
-    return Seen(features, model.remember(pixels), describe(features.tokens, features.grid, model.config.visual_grid))
+    # of a picture in several views the first is the whole; descriptors are counted with outside of the device
+    described = describe(features.tokens[:1], features.grid, model.config.visual_grid).cpu()
+    return Seen(features, model.remember(pixels), described)
 
 
 def describe(tokens: Tensor, grid: tuple[int, int], pooled: Sequence[int]) -> Tensor:
@@ -67,7 +69,8 @@ def assemble(model: LookModel, seen: Sequence[Seen], calibration: Calibration, n
         numbers: what each of them is called in notes, from 1 on.
     """
     descriptors = torch.cat([one.descriptor for one in seen])
-    kept = _coreset(descriptors, max(2, MAX_ROWS // seen[0].part.levels[0].shape[0]))
+    rows = getattr(model, "max_rows", MAX_ROWS)
+    kept = _coreset(descriptors, max(2, rows // seen[0].part.levels[0].shape[0]))
     memory = _joined([seen[index].part for index in kept], len(seen))
     logits = {}
     for index in range(min(len(seen), MAX_JUDGED)):
@@ -91,7 +94,7 @@ def assemble(model: LookModel, seen: Sequence[Seen], calibration: Calibration, n
 
 def judged(model: LookModel, features: VisionFeatures, memory: References) -> float:
     """Fused image logit of one picture (B = 1) held against a memory."""
-    return float(model.judge(features, residuals(features.levels[1:], [memory])).score_logit[0])
+    return float(model.judge(features, residuals(features.levels[1:], [memory] * len(features.tokens))).score_logit[0])
 
 
 def distance_to(memory: References, descriptor: Tensor) -> float:

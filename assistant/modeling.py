@@ -37,6 +37,11 @@ class LookTokens:
     map: Tensor
     comparison: Tensor | None = None
 
+    @property
+    def seen(self) -> Tensor:
+        """[B, D] what the whole picture looks like."""
+        return self.visual.mean(dim=1)
+
 
 @dataclass(frozen=True, eq=False)
 class LookOutput:
@@ -166,9 +171,22 @@ class LookTwiceForConditionalGeneration(PreTrainedModel):
         """The language model's table of word embeddings."""
         return self.language_model.get_input_embeddings()
 
+    tokens_class = LookTokens
+    prompts_as_ids = False
+    """Prompts with a look go to the library's generate as embeddings, and do not come back."""
+
     def look(self, pixel_values: Tensor, references: References | None = None) -> LookOutput:
         """See `LookModel.forward`."""
         return self.look_model(pixel_values, references)
+
+    def looking_state(self) -> dict[str, Tensor]:
+        """Every tensor that a look depends on."""
+        return self.look_model.state_dict()
+
+    def next_logits(self, input_ids: Tensor, tokens: LookTokens | None) -> Tensor:
+        """Logits [B, vocabulary] of the word that follows [B, T] ids, in float32."""
+        embeddings = self.embed(input_ids, tokens)
+        return self.language_model(inputs_embeds=embeddings, logits_to_keep=1, use_cache=False).logits[:, -1].float()
 
     def embed(self, input_ids: Tensor, tokens: LookTokens | None) -> Tensor:
         """Word embeddings with the look's tokens in the place of the placeholders.

@@ -13,7 +13,7 @@ from transformers import AddedToken, PreTrainedTokenizerBase
 
 from assistant.configuration import LookTwiceConfig, LookTwiceVisionConfig
 from assistant.prompts import look_text
-from assistant.types import Region
+from assistant.types import Look, Region
 
 
 def fit_size(width: int, height: int, config: LookTwiceVisionConfig) -> tuple[int, int]:
@@ -81,6 +81,19 @@ class LookTwiceProcessor:
         config = self.config.vision_config
         size = size or fit_size(picture.shape[1], picture.shape[0], config)
         return normalise(resize(picture, size), config).unsqueeze(0)
+
+    def fit_size(self, width: int, height: int) -> tuple[int, int]:
+        """(width, height) at which a picture of so many pixels is looked at, see `fit_size`."""
+        return fit_size(width, height, self.config.vision_config)
+
+    @property
+    def tile_side(self) -> int:
+        """Pixels of a tile's side at which small things are still seen: hardly more than the model's own."""
+        return self.config.vision_config.image_side * 4 // 3
+
+    def head(self, look: Look) -> str:
+        """The head of the first question about a look."""
+        return self.look_text(look.relative, look.regions, look.kinds, look.picture, look.references)
 
     def look_text(
         self,

@@ -21,7 +21,7 @@ TONE_STEP = 5.0
 
 
 def find_regions(
-    heatmap: np.ndarray, pixels: np.ndarray, threshold: float, size: tuple[int, int]
+    heatmap: np.ndarray, pixels: np.ndarray, threshold: float, size: tuple[int, int], least: float = MIN_AREA
 ) -> tuple[Region, ...]:
     """Suspicious regions of a map.
 
@@ -30,6 +30,7 @@ def find_regions(
         pixels: [H, W, 3] uint8, the picture at the map's size.
         threshold: value of the map from which a pixel is suspicious, 0..1.
         size: (width, height) of the picture as given; boxes are in its pixels.
+        least: share of the picture below which a spot is noise of the map.
 
     Returns:
         At most MAX_REGIONS regions, highest peak first.
@@ -47,7 +48,7 @@ def find_regions(
             continue
         inside = labels[window] == number
         area = float(inside.sum()) / (height * width)
-        if area < MIN_AREA:
+        if area < least:
             continue
         values = heatmap[window][inside]
         rows, columns = np.nonzero(inside)

@@ -66,9 +66,8 @@ class TransformersRuntime:
     def first_word(self, input_ids: Tensor, tokens: LookTokens | None) -> float:
         """See TextRuntime."""
         with self._one_at_a_time, torch.inference_mode():
-            embeddings = self.model.embed(input_ids, tokens)
-            logits = self.model.language_model(inputs_embeds=embeddings, logits_to_keep=1, use_cache=False).logits
-        return float(logits[0, -1, self.yes].float() - logits[0, -1, self.no].float())
+            logits = self.model.next_logits(input_ids, tokens)
+        return float(logits[0, self.yes] - logits[0, self.no])
 
     def stream(
         self,
@@ -82,7 +81,8 @@ class TransformersRuntime:
         """See TextRuntime. Closing the iterator stops the generation."""
         halt = stop if stop is not None else threading.Event()
         given_up = threading.Event()
-        streamer = TextIteratorStreamer(self.tokenizer, skip_prompt=tokens is None, skip_special_tokens=True)
+        echoes = tokens is None or self.model.prompts_as_ids
+        streamer = TextIteratorStreamer(self.tokenizer, skip_prompt=echoes, skip_special_tokens=True)
         failures: list[BaseException] = []
 
         def work() -> None:
@@ -125,7 +125,8 @@ class _Halt(StoppingCriteria):
         self.events = events
 
     def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs: object) -> Tensor:
-        return torch.full((input_ids.shape[0],), any(event.is_set() for event in self.events), dtype=torch.bool)
+        halted = any(event.is_set() for event in self.events)
+        return torch.full((input_ids.shape[0],), halted, dtype=torch.bool, device=input_ids.device)
 
 
 class _FirstWordBias(LogitsProcessor):

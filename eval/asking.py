@@ -29,9 +29,8 @@ def letter_probabilities(inspector: Inspector, look: Look, question: str, option
     tokenizer = inspector.processor.tokenizer
     firsts = [tokenizer(letter, add_special_tokens=False).input_ids[0] for letter, _ in options]
     with torch.inference_mode():
-        embeddings = inspector.model.embed(ids, tokens)
-        logits = inspector.model.language_model(inputs_embeds=embeddings, logits_to_keep=1, use_cache=False).logits
-    shares = torch.softmax(logits[0, -1, firsts].float(), dim=0)
+        logits = inspector.model.next_logits(ids, tokens)
+    shares = torch.softmax(logits[0, firsts], dim=0)
     return {letter: round(float(share), 6) for (letter, _), share in zip(options, shares, strict=True)}
 
 

@@ -1,0 +1,244 @@
+"""A LLaVA-OneVision checkpoint that looks twice: our look beside the library's own model, forward and generate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from transformers import LlavaOnevisionForConditionalGeneration, LlavaOnevisionModel
+from transformers.modeling_outputs import BaseModelOutputWithPooling, CausalLMOutputWithPast
+
+from assistant.anyres import Views, stitch
+from assistant.expert import ExpertSelector, ViewSelection
+from assistant.heatmap import HeatmapHead, top_mean
+from assistant.kinds import KindHead
+from assistant.modeling import LookOutput
+from assistant.onevision_config import OneVisionConfig
+from assistant.reference import References, Residuals, mirrored, own_summary, reference_summary, residuals
+from assistant.siglip import SiglipTower, ViewFeatures
+
+TOP_SHARE = 0.004
+"""Share of the stitched map whose mean is the picture's map score, see `LookTwiceHeatmapConfig.top_shares`."""
+
+
+MAX_ROWS = 320
+"""Views, with their mirror images, that a memory of references keeps: eight pictures of ten views."""
+
+
+@dataclass(frozen=True, eq=False)
+class ViewTokens:
+    """What the language model gets of a look at one picture, before projection.
+
+    Attributes:
+        visual: [1, V * N, D] the tower's tokens, view by view, base first.
+        suspicious: [1, 1 + V * n, D] the global suspicious token, then those of each view.
+        size: [1, 2] width and height of the picture; the library lays the crops' tokens out by it.
+        seen: [1, D] mean of the base view's tokens.
+    """
+
+    visual: Tensor
+    suspicious: Tensor
+    size: Tensor
+    seen: Tensor
+
+
+class OneVisionLook(nn.Module):
+    """Everything that looks: views -> map, score and tokens. The tower is held, the rest is ours.
+
+    Without a trained heatmap head the stitched significance map is the heatmap, its logit the map's, and the
+    selector's logit the score.
+    """
+
+    def __init__(self, config: OneVisionConfig, tower: SiglipTower, pinpoints: list[list[int]]) -> None:
+        super().__init__()
+        self.config, self.pinpoints = config, pinpoints
+        self.max_rows = MAX_ROWS
+        self._tower = (tower,)
+        self.selector = ExpertSelector(config)
+        self.headed = "heatmap" in config.parts
+        if self.headed:
+            sizes = (config.heatmap_config, config.selector_config, config.vision_config)
+            self.heatmap = HeatmapHead(*sizes)
+            self.kinds = KindHead(*sizes)
+            levels = len(config.vision_config.channels) - 1
+            self.fusion = nn.Linear(2 + levels + 4 * levels + 1, 1)
+            with torch.no_grad():
+                self.fusion.weight.copy_(torch.tensor([[0.3, 0.7, *[0.0] * (5 * levels + 1)]]))
+                self.fusion.bias.zero_()
+
+    @property
+    def tower(self) -> SiglipTower:
+        """The tower; a part of the language checkpoint."""
+        return self._tower[0]
+
+    def forward(self, views: Views, references: References | None = None) -> tuple[LookOutput, ...]:
+        """Views of B pictures -> one LookOutput (B = 1) a picture; `references` are of the one product all show."""
+        features = self.tower(views)
+        if references is not None:
+            device = features.tokens.device
+            references = replace(references, levels=tuple(level.to(device) for level in references.levels))
+        return self.judge_all(features, residuals(features.levels[1:], [references] * len(views.pixels)))
+
+    def remember(self, views: Views) -> References:
+        """Features of the views of one normal picture and of their mirror images: patches at every scale it is seen."""
+        seen = self.tower(replace(views, pixels=mirrored(views.pixels))).levels[1:]
+        return References(tuple(seen), len(views.counts))
+
+    def judge(self, features: ViewFeatures, differences: Residuals) -> LookOutput:
+        """As `judge_all`, of one picture."""
+        (output,) = self.judge_all(features, differences)
+        return output
+
+    def judge_all(self, features: ViewFeatures, differences: Residuals) -> tuple[LookOutput, ...]:
+        """What is trained of a look: features and residuals of V views of B pictures -> a LookOutput a picture."""
+        selection = self.selector(features, differences)
+        if self.headed:
+            maps, map_logits, _ = self.heatmap(selection, differences)
+            kinds = self.kinds(selection, maps)
+            own, compared = own_summary(differences), reference_summary(differences)
+        else:
+            maps = torch.logit(selection.significance, eps=1e-6)
+        outputs = []
+        for picture, (base, count) in enumerate(zip(features.views.bases, features.views.counts, strict=True)):
+            mine = slice(base, base + count)
+            logits = stitch(maps[mine, 0], features.views.boxes[mine])[None, None]  # [1, 1, H, W]
+            selector_logit = selection.score_logit[picture : picture + 1]
+            if self.headed:
+                map_logit = map_logits[mine].amax(dim=0, keepdim=True)
+                # of each summary the view that differs most counts
+                extra = [value[mine].amax(dim=0, keepdim=True) for value in (*own, *compared)]
+                facts = torch.stack([selector_logit, map_logit, *extra, differences.given[base : base + 1]], dim=1)
+                score, kind = self.fusion(facts).squeeze(1), kinds[base + int(map_logits[mine].argmax())][None]
+            else:
+                map_logit, score, kind = top_mean(logits, TOP_SHARE), selector_logit, logits.new_zeros(1, 0)
+            tokens = self._tokens(features, selection, picture, mine)
+            outputs.append(LookOutput(logits, score, map_logit, selector_logit, kind, selection, tokens))
+        return tuple(outputs)
+
+    def _tokens(self, features: ViewFeatures, selection: ViewSelection, picture: int, mine: slice) -> ViewTokens:
+        suspicious = torch.cat([selection.whole[picture : picture + 1], selection.suspicious[mine].flatten(0, 1)])
+        tokens = features.tokens[mine]
+        return ViewTokens(
+            visual=tokens.flatten(0, 1)[None],
+            suspicious=suspicious[None],
+            size=torch.tensor([features.views.sizes[picture]]),
+            seen=tokens[:1].mean(dim=1),
+        )
+
+
+class OneVision(nn.Module):
+    """Views and a conversation to words.
+
+    Args:
+        config: of our parts.
+        language_model: a LLaVA-OneVision checkpoint; its tower looks, its projector and language model speak.
+    """
+
+    tokens_class = ViewTokens
+    prompts_as_ids = True
+    """The library's generate gets ids and gives them back before the words."""
+
+    def __init__(self, config: OneVisionConfig, language_model: LlavaOnevisionForConditionalGeneration) -> None:
+        super().__init__()
+        self.config = config
+        self.language_model: nn.Module = language_model
+        inner = language_model.model
+        tower = SiglipTower(inner.vision_tower, config.taps, language_model.config.vision_feature_layer)
+        self.look_model = OneVisionLook(config, tower, language_model.config.image_grid_pinpoints)
+        self.look_model.to(next(inner.vision_tower.parameters()).device)
+
+    @property
+    def llava(self) -> LlavaOnevisionForConditionalGeneration:
+        """The library's model, whether or not an adapter is on it."""
+        wrapped = self.language_model
+        return wrapped.get_base_model() if hasattr(wrapped, "get_base_model") else wrapped
+
+    def look(self, views: Views, references: References | None = None) -> LookOutput:
+        """See `OneVisionLook.forward`, for one picture; everything that comes out lies on the CPU in float32."""
+        (output,) = self.look_model(views, references)
+        tokens = ViewTokens(**{name: value.cpu() for name, value in vars(output.tokens).items()})
+        values = {n: v.float().cpu() for n, v in vars(output).items() if isinstance(v, Tensor)}
+        return replace(output, **values, tokens=tokens)
+
+    def looking_state(self) -> dict[str, Tensor]:
+        """Every tensor that a look depends on."""
+        tower = {f"tower.{name}": tensor for name, tensor in self.look_model.tower.siglip.state_dict().items()}
+        return self.look_model.state_dict() | tower
+
+    def visual_features(self, tokens: ViewTokens) -> Tensor:
+        """A look's tokens through the checkpoint's own projector and layout -> [n, hidden].
+
+        First the ordinary tokens as the library lays them out (base, crops with line ends), then the suspicious ones.
+        """
+        inner: LlavaOnevisionModel = self.llava.model
+        weight = inner.image_newline
+        positions = self.config.positions
+        visual = tokens.visual[0].unflatten(0, (-1, positions)).to(weight.device, weight.dtype)  # [V, N, D]
+        width, height = tokens.size[0].tolist()
+        packed, _ = inner.pack_image_features(
+            [inner.multi_modal_projector(visual)],
+            [(height, width)],
+            image_newline=weight,
+            vision_aspect_ratio=inner.config.vision_aspect_ratio,
+        )
+        suspicious = inner.multi_modal_projector(tokens.suspicious[0].to(weight.device, weight.dtype))
+        return torch.cat([packed[0], suspicious])
+
+    def encoded(self, input_ids: Tensor, tokens: list[ViewTokens]) -> dict[str, BaseModelOutputWithPooling]:
+        """The looks as the library's `mm_encoder_outputs`.
+
+        Raises:
+            ValueError: the number of placeholders is not the number of tokens; names both.
+        """
+        features = [self.visual_features(one) for one in tokens]
+        found, given = int((input_ids == self.llava.config.image_token_id).sum()), sum(len(f) for f in features)
+        if found != given:
+            raise ValueError(f"The text holds {found} image placeholders and the looks give {given} tokens.")
+        return {"image": BaseModelOutputWithPooling(pooler_output=features)}
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        tokens: list[ViewTokens] | None = None,
+        labels: Tensor | None = None,
+        **kwargs: object,
+    ) -> CausalLMOutputWithPast:
+        """One pass over whole conversations.
+
+        Args:
+            input_ids, attention_mask: [B, T].
+            tokens: the looks in the order of their placeholders, row by row; None without pictures.
+            labels: [B, T], -100 where no loss is taken.
+
+        Raises:
+            ValueError: as `encoded`.
+        """
+        device = self.llava.get_input_embeddings().weight.device
+        encoded = {"mm_encoder_outputs": self.encoded(input_ids, tokens)} if tokens else {}
+        mask = None if attention_mask is None else attention_mask.to(device)
+        wanted = {} if labels is None else {"labels": labels.to(device)}
+        return self.language_model(input_ids=input_ids.to(device), attention_mask=mask, **wanted, **encoded, **kwargs)
+
+    def next_logits(self, input_ids: Tensor, tokens: ViewTokens | None) -> Tensor:
+        """Logits [1, vocabulary] of the word that follows [1, T] ids, on the CPU in float32."""
+        output = self(input_ids, tokens=None if tokens is None else [tokens], logits_to_keep=1, use_cache=False)
+        return output.logits[:, -1].float().cpu()
+
+    @torch.no_grad()
+    def generate(
+        self,
+        input_ids: Tensor,
+        tokens: ViewTokens | None = None,
+        attention_mask: Tensor | None = None,
+        **kwargs: object,
+    ) -> Tensor:
+        """Words for [1, T] ids and a look: the library's own `generate`; returns [1, new] ids on the CPU."""
+        device = self.llava.get_input_embeddings().weight.device
+        encoded = {} if tokens is None else {"mm_encoder_outputs": self.encoded(input_ids, [tokens])}
+        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        whole = self.language_model.generate(
+            input_ids=input_ids.to(device), attention_mask=mask.to(device), **encoded, **kwargs
+        )
+        return whole[:, input_ids.shape[1] :].cpu()

@@ -1,0 +1,120 @@
+"""OneVisionProcessor: pictures to views and conversations to ids; counts the library's image placeholders."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from transformers import LlavaOnevisionConfig, PreTrainedTokenizerBase
+from transformers.image_processing_utils import BaseImageProcessor, select_best_resolution
+
+from assistant.anyres import Views, anyres_boxes, content_size
+from assistant.onevision_config import OneVisionConfig
+from assistant.processing import LookTwiceProcessor, resize
+from assistant.prompts import look_text
+from assistant.types import Look, Region
+
+CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+"""Qwen2's form of a conversation, for checkpoints whose tokenizer carries none."""
+
+
+def packed_count(size: tuple[int, int], checkpoint: LlavaOnevisionConfig) -> int:
+    """Ordinary visual tokens of a picture of `size` = (width, height) as the library lays them out.
+
+    The base view's tokens, then the crops' without their padding, each row with a line end; more than `anyres_max_N`
+    views' worth are shrunk (LLaVA-OneVision, section 3.2).
+    """
+    vision = checkpoint.vision_config
+    cells = vision.image_size // vision.patch_size
+    width, height = size
+    best = select_best_resolution((height, width), checkpoint.image_grid_pinpoints)
+    rows, columns = (cells * (extent // vision.image_size) for extent in best)
+    if width / height > columns / rows:
+        rows -= (rows - int(round(height * columns / width, 7))) // 2 * 2
+    else:
+        columns -= (columns - int(round(width * rows / height, 7))) // 2 * 2
+    most = int(checkpoint.vision_aspect_ratio.removeprefix("anyres_max_"))
+    ratio = math.sqrt(rows * columns / (most * cells**2))
+    if ratio > 1.1:
+        rows, columns = int(rows // ratio), int(columns // ratio)
+    return cells**2 + rows * (columns + 1)
+
+
+class OneVisionProcessor(LookTwiceProcessor):
+    """Pictures to views and conversations to ids, for one LLaVA-OneVision checkpoint.
+
+    Args:
+        tokenizer, images: of the checkpoint.
+        config: of our parts.
+        checkpoint: its configuration.
+
+    Raises:
+        ValueError: the tokenizer has no token with the checkpoint's `image_token_id`.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        images: BaseImageProcessor,
+        config: OneVisionConfig,
+        checkpoint: LlavaOnevisionConfig,
+    ) -> None:
+        self.tokenizer, self.images, self.config, self.checkpoint = tokenizer, images, config, checkpoint
+        if not tokenizer.chat_template:
+            tokenizer.chat_template = CHATML
+        image = tokenizer.convert_ids_to_tokens(checkpoint.image_token_id)
+        if image is None or tokenizer.convert_tokens_to_ids(image) != checkpoint.image_token_id:
+            raise ValueError(f"The tokenizer has no image token with the id {checkpoint.image_token_id}.")
+        self.placeholders = {"visual": image, "suspicious": image, "map": "", "comparison": ""}
+        self.specials = tuple(token.content for token in tokenizer.added_tokens_decoder.values())
+
+    def pixels(self, picture: np.ndarray, size: tuple[int, int] | None = None) -> Views:
+        """[H, W, 3] uint8 of any size -> its AnyRes views; brought to `size` = (width, height) first where given."""
+        if size is not None:
+            picture = resize(picture, size)
+        given = (picture.shape[1], picture.shape[0])
+        # the library takes the grid that loses least; a copy, for it wants an array that may be written to
+        values = self.images(np.array(picture), return_tensors="pt", input_data_format="channels_last").pixel_values
+        side = self.checkpoint.vision_config.image_size
+        boxes = anyres_boxes(given, self.checkpoint.image_grid_pinpoints, side)
+        return Views(torch.as_tensor(values[0]), (len(boxes),), (given,), boxes)
+
+    def fit_size(self, width: int, height: int) -> tuple[int, int]:
+        """(width, height) of the picture on its grid of crops."""
+        best = select_best_resolution((height, width), self.checkpoint.image_grid_pinpoints)
+        return content_size((width, height), best)
+
+    @property
+    def tile_side(self) -> int:
+        """Pixels of a tile's side: three crops each way, pixel for pixel."""
+        return 3 * self.checkpoint.vision_config.image_size
+
+    def counts(self, size: tuple[int, int]) -> dict[str, int]:
+        """How many placeholders of each kind a look at a picture of (width, height) takes."""
+        views = len(anyres_boxes(size, self.checkpoint.image_grid_pinpoints, self.checkpoint.vision_config.image_size))
+        suspicious = 1 + views * self.config.queries
+        return {"visual": packed_count(size, self.checkpoint), "suspicious": suspicious, "map": 0, "comparison": 0}
+
+    def head(self, look: Look) -> str:
+        """The head of the first question about a look: ordinary tokens, score band, suspicious tokens, facts."""
+        return self.look_text(look.relative, look.regions, look.kinds, look.picture, look.references, size=look.size)
+
+    def look_text(
+        self,
+        score: float,
+        regions: Sequence[Region],
+        kinds: Sequence[tuple[str, float]] = (),
+        picture: str = "",
+        references: int = 0,
+        *,
+        size: tuple[int, int],
+    ) -> str:
+        """See `prompts.look_text`; `size` = (width, height) of the picture in pixels says how many tokens it takes."""
+        return look_text(
+            score, regions, self.counts(size), self.placeholders, kinds=kinds, picture=picture, references=references
+        )
