@@ -14,7 +14,8 @@ LAYERS = [
     {"errors", "types", "cache", "command"},
     {
         "media", "regions", "picture", "render", "prompts", "configuration", "calibration", "profiles", "weights",
-        "entries", "fusion", "threshold", "familiar", "clip_decoder", "clip_plan", "spans", "gauge", "suggest", "exchange",
+        "entries", "fusion", "threshold", "familiar", "clip_decoder", "clip_plan", "spans", "gauge", "suggest",
+        "exchange",
     },
     {"clip_reader"},
     {"reference", "mutual", "batch_store", "memory_file"},
