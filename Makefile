@@ -3,7 +3,7 @@ PROFILE ?= embedded
 DATA ?= ../shared/data
 BIN := .venv/bin
 
-.PHONY: chat test format lint bench train-embedded train-open leave-out eval-val screenshot
+.PHONY: chat test format lint bench train-embedded leave-out eval-val screenshot
 
 chat: .venv/ready
 	$(BIN)/python app.py --profile $(PROFILE)
@@ -31,22 +31,11 @@ train-embedded: .venv/ready
 		--steps 450 --rate 1.5e-3 --out runs/embedded/look2
 	$(BIN)/python -m finetune.look --data $(DATA) --go-on --seed 11 --samples 10240 --steps 640 --rate 1.5e-3 \
 		--no-mix-style --out runs/embedded/look
-	$(BIN)/python -m finetune.fusion --data $(DATA) --features runs/embedded/look/features --steps 250
+	$(BIN)/python -m finetune.fusion --data $(DATA) --features runs/embedded/look/features --steps 250 --limit 320
 	$(BIN)/python -m finetune.calibrate look --data $(DATA)
 	$(BIN)/python -m finetune.chat --features runs/embedded/look/features --out runs/embedded/chat
 	$(BIN)/python -m finetune.calibrate references --data $(DATA)
 	$(BIN)/python -m finetune.calibrate words --data $(DATA)
-
-# The same from openly licensed pictures only; needs: pip install --no-deps -r requirements-open.txt
-train-open: .venv/ready
-	$(BIN)/python -m finetune.look --data $(DATA) --profile embedded-open --samples 3200 --own-normals 0.65 --steps 450 \
-		--out runs/open/look
-	$(BIN)/python -m finetune.fusion --data $(DATA) --profile embedded-open --features runs/open/look/features \
-		--folds runs/open/leave-out --steps 200
-	$(BIN)/python -m finetune.calibrate look --data $(DATA) --profile embedded-open
-	$(BIN)/python -m finetune.chat --profile embedded-open --features runs/open/look/features --out runs/open/chat
-	$(BIN)/python -m finetune.calibrate references --data $(DATA) --profile embedded-open
-	$(BIN)/python -m finetune.calibrate words --data $(DATA) --profile embedded-open
 
 # Every set judged by a model that never saw it, on the cached features of train-embedded.
 leave-out: .venv/ready

@@ -112,14 +112,17 @@ class Calibration:
             difference: logit of "Yes" minus logit of "No" as first word.
             evidence: `Look.evidence`, how far the score lies over its threshold.
         """
-        combined = self.word_scale * (difference + self.word_bias) + self.look_scale * evidence
-        if combined * evidence < 0:
-            combined = DOUBTED * self.look_scale * evidence
-        return sigmoid(combined)
+        if self.contradicts(difference, evidence):
+            return sigmoid(DOUBTED * self.look_scale * evidence)
+        return sigmoid(self.combined(difference, evidence))
+
+    def combined(self, difference: float, evidence: float) -> float:
+        """Words and look added up, a logit; arguments as of `yes_probability`."""
+        return self.word_scale * (difference + self.word_bias) + self.look_scale * evidence
 
     def contradicts(self, difference: float, evidence: float) -> bool:
-        """Whether the words outvote the score in `yes_probability`."""
-        return (self.word_scale * (difference + self.word_bias) + self.look_scale * evidence) * evidence < 0
+        """Whether the words outvote the score."""
+        return self.combined(difference, evidence) * evidence < 0
 
     def first_word_bias(self, evidence: float = 0.0) -> float:
         """What is added to the logits of the first words that say yes, so that the spoken answer is the verdict's."""

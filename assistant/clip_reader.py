@@ -22,7 +22,7 @@ from typing import IO, Any
 import numpy as np
 
 from assistant.errors import MediaError
-from assistant.media import MAX_BYTES, check_regular, safe_name, sniff_kind
+from assistant.media import MAX_BYTES, open_file, safe_name, sniff_kind
 from assistant.types import Frame
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".gif")
@@ -85,7 +85,7 @@ class ClipReader:
             file = _kept(source, self.name)
         elif isinstance(source, os.PathLike):
             self.name = _named(name or os.path.basename(os.fsdecode(source)))
-            file = _opened(source, self.name)
+            file = open_file(source, self.name, "clip", USABLE)
         else:
             raise TypeError(f"A clip is bytes or a pathlib.Path of the program's owner, not {type(source).__name__}.")
         with file:
@@ -256,7 +256,7 @@ def is_clip(source: bytes | os.PathLike) -> bool:
     if isinstance(source, bytes):
         return sniff_kind(source[:64]) == "clip"
     try:
-        with _opened(source, "clip") as file:
+        with open_file(source, "clip", "clip", USABLE) as file:
             return sniff_kind(file.read(64)) == "clip"
     except MediaError:
         return False
@@ -273,25 +273,6 @@ def _kept(data: bytes, label: str) -> IO[bytes]:
     file = tempfile.TemporaryFile(prefix="looktwice-clip-")  # noqa: SIM115  closed by the caller
     file.write(data)
     file.seek(0)
-    return file
-
-
-def _opened(path: os.PathLike, label: str) -> IO[bytes]:
-    """The file, checked to be a regular one before opening (opening a device can act on it) and after."""
-    try:
-        check_regular(os.stat(path), label, "clip", USABLE)
-        file = open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb")  # noqa: SIM115
-    except (FileNotFoundError, NotADirectoryError):
-        raise MediaError(f"There is no file '{label}'.", "Check its name and folder.") from None
-    except PermissionError:
-        raise MediaError(f"'{label}' may not be read by this user.", "Check the file's permissions.") from None
-    except (OSError, ValueError):
-        raise MediaError(f"'{label}' could not be read from the disk.") from None
-    try:
-        check_regular(os.fstat(file.fileno()), label, "clip", USABLE)
-    except MediaError:
-        file.close()
-        raise
     return file
 
 

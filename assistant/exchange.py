@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from assistant.prompts import places_in
+from assistant.prompts import place_words
 from assistant.types import Finding, Look, Media, Region
 
 LINK = "#spot-"
 """How the address of a link to a region begins: "#spot-3-1" is the first region of the third exchange."""
-_WORDS = re.compile(
-    r"\b(?:(?:top|upper|bottom|lower|centre|center|middle)(?:[ -]+(?:left|right|centre|center|middle))?"
-    r"|(?<=the )(?:left|right)(?:[ -]+side)?)\b",
-    re.IGNORECASE,
-)
 
 
 @dataclass(eq=False)
@@ -56,9 +50,9 @@ def linked(text: str, regions: Sequence[Region], number: int) -> str:
     for index, region in enumerate(regions, start=1):
         first.setdefault(region.place, index)
 
-    def link(match: re.Match[str]) -> str:
-        places = places_in(match[0]) or places_in(f"the {match[0]}")
-        spot = first.get(places[0]) if places else None
-        return match[0] if spot is None else f"[{match[0]}]({LINK}{number}-{spot})"
-
-    return _WORDS.sub(link, text)
+    pieces, done = [], 0
+    for start, end, place in place_words(text):
+        if place in first:
+            pieces += [text[done:start], f"[{text[start:end]}]({LINK}{number}-{first[place]})"]
+            done = end
+    return "".join([*pieces, text[done:]])

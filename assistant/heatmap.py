@@ -61,12 +61,33 @@ class HeatmapHead(nn.Module):
         up = F.interpolate(coarse, size=finest, mode="bilinear", align_corners=False)
         features = self.fine(torch.cat([up, self.skip(selection.adapted[0])], dim=1))  # [B, fine, H, W]
         logits = self.out(features)  # [B, 1, H, W]
-        given = residuals.given.view(-1, 1, 1, 1)
-        evidence = torch.einsum("bchw,c->bhw", reference_evidence(residuals), self.reference_weight).unsqueeze(1)
-        evidence = F.interpolate(evidence, size=finest, mode="bilinear", align_corners=False) + self.reference_bias
-        logits = torch.where(given > 0, self.own_weight * logits + evidence, logits)
+        if bool(residuals.given.any()):
+            logits = self._with_references(logits, residuals)
         top = torch.stack([top_mean(logits, share) for share in self.top_shares]).mean(dim=0)  # [B]
         return logits, F.softplus(self.score_scale) * top + self.score_bias, features
+
+    def _with_references(self, logits: Tensor, residuals: Residuals) -> Tensor:
+        """Logits [B, 1, H, W] with what differs from the references; as they are for pictures without."""
+        evidence = torch.einsum("bchw,c->bhw", reference_evidence(residuals), self.reference_weight).unsqueeze(1)
+        evidence = (
+            F.interpolate(evidence, size=logits.shape[-2:], mode="bilinear", align_corners=False) + self.reference_bias
+        )
+        given = residuals.given.view(-1, 1, 1, 1) > 0
+        return torch.where(given, self.own_weight * logits + evidence, logits)
+
+
+def score_fusion(levels: int) -> nn.Linear:
+    """The layer that makes the image score.
+
+    Its inputs are the selector's logit, the map's, `own_summary` and `reference_summary` of `levels` residual levels,
+    and whether there are references.
+    """
+    layer = nn.Linear(2 + levels + 4 * levels + 1, 1)
+    with torch.no_grad():
+        # the map ranks unseen products better than the selector's own head does, so it leads from the start
+        layer.weight.copy_(torch.tensor([[0.3, 0.7, *[0.0] * (5 * levels + 1)]]))
+        layer.bias.zero_()
+    return layer
 
 
 def top_mean(logits: Tensor, share: float) -> Tensor:

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import warnings
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from peft import PeftModel
 from transformers.utils import logging as transformers_logging
 
 from assistant.calibration import Calibration
 from assistant.configuration import LookTwiceConfig
-from assistant.errors import ProfileError, WeightsError
+from assistant.errors import ProfileError
 from assistant.familiar import Familiar
 from assistant.modeling import LookTwiceForConditionalGeneration
-from assistant.onevision_loading import OneVisionLoaded, compose_onevision
 from assistant.packaged import dtype_of, fill_tower, language_model
 from assistant.processing import LookTwiceProcessor
 from assistant.profiles import Profile
@@ -30,7 +25,12 @@ from assistant.weights import (
     LOOK_FILE,
     LOOK_PARTS,
     load_parts,
+    read_config,
+    with_adapter,
 )
+
+if TYPE_CHECKING:
+    from assistant.onevision_loading import OneVisionLoaded
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,23 +44,6 @@ class Loaded:
     processor: LookTwiceProcessor
     calibration: Calibration
     familiar: Familiar | None = None
-
-
-def read_config(folder: Path) -> LookTwiceConfig:
-    """The configuration of a weights folder.
-
-    Raises:
-        WeightsError: missing, or not a LookTwice configuration.
-    """
-    try:
-        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        if values.get("model_type") != LookTwiceConfig.model_type:
-            raise ValueError(f"model_type is {values.get('model_type')!r}")
-        return LookTwiceConfig(**values)
-    except FileNotFoundError:
-        raise WeightsError(f"The configuration config.json is missing from {folder.name}.") from None
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise WeightsError(f"The configuration of {folder.name} cannot be read ({error}).") from None
 
 
 def compose(profile: Profile, *, stage: str = "all", **options: Any) -> Loaded | OneVisionLoaded:
@@ -79,10 +62,12 @@ def compose(profile: Profile, *, stage: str = "all", **options: Any) -> Loaded |
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
     if profile.checkpoint:
+        from assistant.onevision_loading import compose_onevision  # its classes cost a second that others need not wait
+
         return compose_onevision(profile, stage=stage, **options)
     if any(value is not None for value in options.values()):
         raise ProfileError(f"The profile {profile.name} takes no {' or '.join(options)}.", "OneVision profiles do.")
-    config = read_config(profile.weights)
+    config = read_config(profile.weights, LookTwiceConfig)
     text, tokenizer = language_model(profile.language_package, dtype_of(profile.dtype))
     model = LookTwiceForConditionalGeneration(config, language_model=text)
     fill_tower(model.look_model.tower.backbone, config.vision_config.backbone, profile.tower_package)
@@ -90,7 +75,7 @@ def compose(profile: Profile, *, stage: str = "all", **options: Any) -> Loaded |
     load_parts(model.look_model, LOOK_PARTS, profile.weights / LOOK_FILE)
     if stage == "all":
         load_parts(model, LANGUAGE_PARTS, profile.weights / LANGUAGE_FILE)
-        model.language_model = _with_adapter(text, profile.weights / ADAPTER_FOLDER)
+        model.language_model = with_adapter(text, profile.weights / ADAPTER_FOLDER)
     else:
         with torch.no_grad():
             model.embedding_scale.copy_(text.get_input_embeddings().weight.float().std())
@@ -102,14 +87,3 @@ def compose(profile: Profile, *, stage: str = "all", **options: Any) -> Loaded |
     familiar_file = profile.weights / FAMILIAR_FILE
     familiar = Familiar.load(familiar_file, config.vision_config.token_size) if familiar_file.is_file() else None
     return Loaded(model.eval().requires_grad_(False), LookTwiceProcessor(tokenizer, config), calibration, familiar)
-
-
-def _with_adapter(text: torch.nn.Module, folder: Path) -> PeftModel:
-    if not (folder / "adapter_model.safetensors").is_file():
-        raise WeightsError(f"The adapter is missing from {folder.parent.name}.")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # peft still asks transformers by an old name
-            return PeftModel.from_pretrained(text, str(folder))
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise WeightsError(f"The adapter of {folder.parent.name} cannot be loaded ({error}).") from None

@@ -11,7 +11,7 @@ import unicodedata
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms
@@ -124,22 +124,38 @@ def read_file(path: os.PathLike, label: str) -> bytes:
     Raises MediaError, with `label` as the name, when there is none or it cannot be read or is over MAX_BYTES.
     """
     try:
-        check_regular(os.stat(path), label)
-        # Without O_NONBLOCK, a file swapped for a FIFO between the two checks would block for ever.
-        with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb") as file:
-            check_regular(os.fstat(file.fileno()), label)
+        with open_file(path, label) as file:
             data = file.read(MAX_BYTES + 1)
-    except (FileNotFoundError, NotADirectoryError):
-        raise MediaError(f"There is no file '{label}'.", "Check its name and folder.") from None
-    except PermissionError:
-        raise MediaError(f"'{label}' may not be read by this user.", "Check the file's permissions.") from None
-    except (OSError, ValueError, MemoryError):
+    except (OSError, MemoryError):
         raise MediaError(f"'{label}' could not be read from the disk.") from None
     _check_bytes(len(data), label)
     return data
 
 
-def check_regular(status: os.stat_result, label: str, what: str = "picture", usable: str = _USABLE) -> None:
+def open_file(path: os.PathLike, label: str, what: str = "picture", usable: str = _USABLE) -> BinaryIO:
+    """A regular file of a `what`, open for reading; checked before opening and again after, see `read_file`.
+
+    Raises MediaError, with `label` as the name, when there is none or it cannot be opened or is over MAX_BYTES.
+    """
+    try:
+        _check_regular(os.stat(path), label, what, usable)
+        # Without O_NONBLOCK, a file swapped for a FIFO between the two checks would block for ever.
+        file = open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb")  # noqa: SIM115
+    except (FileNotFoundError, NotADirectoryError):
+        raise MediaError(f"There is no file '{label}'.", "Check its name and folder.") from None
+    except PermissionError:
+        raise MediaError(f"'{label}' may not be read by this user.", "Check the file's permissions.") from None
+    except (OSError, ValueError):
+        raise MediaError(f"'{label}' could not be read from the disk.") from None
+    try:
+        _check_regular(os.fstat(file.fileno()), label, what, usable)
+    except MediaError:
+        file.close()
+        raise
+    return file
+
+
+def _check_regular(status: os.stat_result, label: str, what: str, usable: str) -> None:
     """Raise MediaError for a folder, device or pipe, or more than MAX_BYTES, where a file of a `what` is wanted."""
     if stat.S_ISDIR(status.st_mode):
         raise MediaError(f"'{label}' is a folder, not a {what}.", usable)

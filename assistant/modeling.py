@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +12,7 @@ from transformers import AutoModel, AutoModelForCausalLM, AutoModelForImageTextT
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from assistant.configuration import LookTwiceConfig
-from assistant.heatmap import HeatmapHead, MapTokens, map_summary
+from assistant.heatmap import HeatmapHead, MapTokens, map_summary, score_fusion
 from assistant.kinds import KindHead
 from assistant.look_twice import LookTwiceSelector, Selection
 from assistant.reference import References, Residuals, mirrored, own_summary, reference_summary, residuals
@@ -79,11 +80,7 @@ class LookModel(PreTrainedModel):
         self.kinds = KindHead(config.heatmap_config, config.selector_config, config.vision_config)
         levels = len(config.vision_config.channels) - 1
         self.compared = 4 * levels + 1  # of `reference_summary`, and whether there are references
-        self.fusion = nn.Linear(2 + levels + self.compared, 1)
-        with torch.no_grad():
-            # the map ranks unseen products better than the selector's own head does, so it leads from the start
-            self.fusion.weight.copy_(torch.tensor([[0.3, 0.7, *[0.0] * (levels + self.compared)]]))
-            self.fusion.bias.zero_()
+        self.fusion = score_fusion(levels)
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -178,6 +175,16 @@ class LookTwiceForConditionalGeneration(PreTrainedModel):
     def look(self, pixel_values: Tensor, references: References | None = None) -> LookOutput:
         """See `LookModel.forward`."""
         return self.look_model(pixel_values, references)
+
+    def look_each(self, pixel_values: Sequence[Tensor]) -> list[LookOutput]:
+        """Looks (B = 1) at several pictures [1, 3, H, W] of one size, together."""
+        output = self.look(torch.cat(list(pixel_values)))
+        outputs = []
+        for row in range(len(pixel_values)):
+            mine = {n: v[row : row + 1] for n, v in vars(output).items() if isinstance(v, Tensor)}
+            tokens = {n: v[row : row + 1] for n, v in vars(output.tokens).items() if v is not None}
+            outputs.append(replace(output, **mine, tokens=LookTokens(**tokens)))
+        return outputs
 
     def looking_state(self) -> dict[str, Tensor]:
         """Every tensor that a look depends on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -9,9 +10,9 @@ from torch import Tensor, nn
 from transformers import LlavaOnevisionForConditionalGeneration, LlavaOnevisionModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling, CausalLMOutputWithPast
 
-from assistant.anyres import Views, stitch
+from assistant.anyres import Views, join_views, stitch
 from assistant.expert import ExpertSelector, ViewSelection
-from assistant.heatmap import HeatmapHead, top_mean
+from assistant.heatmap import HeatmapHead, score_fusion, top_mean
 from assistant.kinds import KindHead
 from assistant.modeling import LookOutput
 from assistant.onevision_config import OneVisionConfig
@@ -61,11 +62,7 @@ class OneVisionLook(nn.Module):
             sizes = (config.heatmap_config, config.selector_config, config.vision_config)
             self.heatmap = HeatmapHead(*sizes)
             self.kinds = KindHead(*sizes)
-            levels = len(config.vision_config.channels) - 1
-            self.fusion = nn.Linear(2 + levels + 4 * levels + 1, 1)
-            with torch.no_grad():
-                self.fusion.weight.copy_(torch.tensor([[0.3, 0.7, *[0.0] * (5 * levels + 1)]]))
-                self.fusion.bias.zero_()
+            self.fusion = score_fusion(len(config.vision_config.channels) - 1)
 
     @property
     def tower(self) -> SiglipTower:
@@ -160,6 +157,10 @@ class OneVision(nn.Module):
         tokens = ViewTokens(**{name: value.cpu() for name, value in vars(output.tokens).items()})
         values = {n: v.float().cpu() for n, v in vars(output).items() if isinstance(v, Tensor)}
         return replace(output, **values, tokens=tokens)
+
+    def look_each(self, views: Sequence[Views]) -> list[LookOutput]:
+        """Looks (B = 1) at several pictures, together; what comes out lies on the model's device."""
+        return list(self.look_model(join_views(list(views))))
 
     def looking_state(self) -> dict[str, Tensor]:
         """Every tensor that a look depends on."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,9 +11,7 @@ from typing import Any, Literal
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
-from peft import PeftModel
 from safetensors import SafetensorError
-from torch import nn
 from transformers import (
     AutoImageProcessor,
     AutoTokenizer,
@@ -31,14 +28,23 @@ from assistant.onevision_config import OneVisionConfig, config_for
 from assistant.onevision_processing import OneVisionProcessor
 from assistant.packaged import dtype_of
 from assistant.profiles import Profile
-from assistant.weights import ADAPTER_FOLDER, CALIBRATION_FILE, FAMILIAR_FILE, LANGUAGE_FILE, LOOK_FILE, load_parts
+from assistant.weights import (
+    ADAPTER_FOLDER,
+    CALIBRATION_FILE,
+    FAMILIAR_FILE,
+    LANGUAGE_FILE,
+    LOOK_FILE,
+    LOOK_PARTS,
+    load_parts,
+    read_config,
+    with_adapter,
+)
 
 Quantization = Literal["4bit"]
 PROJECTOR_PARTS = ("multi_modal_projector.", "image_newline")
 """Of the checkpoint, what stage 2 trains beside the adapter."""
 KEPT_WHOLE = ["model.vision_tower", "model.multi_modal_projector", "lm_head"]
 """Modules that stay as they are in 4 bits."""
-LOOK_NAMES = ("selector.", "heatmap.", "kinds.", "fusion.")
 FILES = ("*.json", "*.safetensors", "*.txt", "*.jinja")
 """What is fetched of a hub repository: tensors and texts, never pickles or code."""
 _HUB = (OSError, ValueError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError)
@@ -98,19 +104,6 @@ def quantized(quantization: Quantization | None, dtype: torch.dtype) -> dict[str
     return {"quantization_config": config}
 
 
-def read_onevision_config(folder: Path) -> OneVisionConfig:
-    """Our configuration in a weights folder; raises WeightsError when it is missing or something else."""
-    try:
-        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        if values.get("model_type") != OneVisionConfig.model_type:
-            raise ValueError(f"model_type is {values.get('model_type')!r}")
-        return OneVisionConfig(**values)
-    except FileNotFoundError:
-        raise WeightsError(f"The configuration config.json is missing from {folder.name}.") from None
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise WeightsError(f"The configuration of {folder.name} cannot be read ({error}).") from None
-
-
 def compose_onevision(
     profile: Profile,
     *,
@@ -137,15 +130,15 @@ def compose_onevision(
     if stage == "all" and not (weights / LOOK_FILE).is_file():
         raise WeightsError(
             f"The profile {profile.name} has no look weights in {weights.name}.",
-            "Name a folder or repository that has them as adapter, or make them (import_expert, finetune.look).",
+            "Name a folder or repository that has them as adapter; none is shipped.",
         )
     checkpoint = local_folder(profile.checkpoint, "checkpoint")
     llava, tokenizer, images = read_checkpoint(checkpoint, dtype, device_map, asked)
     known = (weights / LOOK_FILE).is_file()
-    config = read_onevision_config(weights) if known else config_for(llava.config, base=profile.checkpoint)
+    config = read_config(weights, OneVisionConfig) if known else config_for(llava.config, base=profile.checkpoint)
     model = OneVision(config, llava)
     if known:
-        load_parts(model.look_model, LOOK_NAMES, weights / LOOK_FILE)
+        load_parts(model.look_model, LOOK_PARTS, weights / LOOK_FILE)
     if stage == "all":
         load_language(model, weights)
     calibration, familiar = Calibration(), None
@@ -188,15 +181,3 @@ def load_language(model: OneVision, weights: Path) -> None:
         load_parts(model.llava.model, PROJECTOR_PARTS, weights / LANGUAGE_FILE)
     if (weights / ADAPTER_FOLDER / "adapter_config.json").is_file():
         model.language_model = with_adapter(model.llava, weights / ADAPTER_FOLDER)
-
-
-def with_adapter(llava: nn.Module, folder: Path) -> PeftModel:
-    """The checkpoint with a PEFT adapter on it; raises WeightsError when the adapter cannot be loaded."""
-    if not (folder / "adapter_model.safetensors").is_file():
-        raise WeightsError(f"The adapter is missing from {folder.parent.name}.")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # peft still asks transformers by an old name
-            return PeftModel.from_pretrained(llava, str(folder))
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise WeightsError(f"The adapter of {folder.parent.name} cannot be loaded ({error}).") from None

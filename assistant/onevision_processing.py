@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -13,8 +12,6 @@ from transformers.image_processing_utils import BaseImageProcessor, select_best_
 from assistant.anyres import Views, anyres_boxes, content_size
 from assistant.onevision_config import OneVisionConfig
 from assistant.processing import LookTwiceProcessor, resize
-from assistant.prompts import look_text
-from assistant.types import Look, Region
 
 CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
@@ -94,27 +91,14 @@ class OneVisionProcessor(LookTwiceProcessor):
         """Pixels of a tile's side: three crops each way, pixel for pixel."""
         return 3 * self.checkpoint.vision_config.image_size
 
-    def counts(self, size: tuple[int, int]) -> dict[str, int]:
-        """How many placeholders of each kind a look at a picture of (width, height) takes."""
+    def counts(self, size: tuple[int, int] | None = None) -> dict[str, int]:
+        """See LookTwiceProcessor; here they depend on the picture's size.
+
+        Raises:
+            ValueError: the size is not given.
+        """
+        if size is None:
+            raise ValueError("how many tokens a look takes depends on the picture's size")
         views = len(anyres_boxes(size, self.checkpoint.image_grid_pinpoints, self.checkpoint.vision_config.image_size))
         suspicious = 1 + views * self.config.queries
         return {"visual": packed_count(size, self.checkpoint), "suspicious": suspicious, "map": 0, "comparison": 0}
-
-    def head(self, look: Look) -> str:
-        """The head of the first question about a look: ordinary tokens, score band, suspicious tokens, facts."""
-        return self.look_text(look.relative, look.regions, look.kinds, look.picture, look.references, size=look.size)
-
-    def look_text(
-        self,
-        score: float,
-        regions: Sequence[Region],
-        kinds: Sequence[tuple[str, float]] = (),
-        picture: str = "",
-        references: int = 0,
-        *,
-        size: tuple[int, int],
-    ) -> str:
-        """See `prompts.look_text`; `size` = (width, height) of the picture in pixels says how many tokens it takes."""
-        return look_text(
-            score, regions, self.counts(size), self.placeholders, kinds=kinds, picture=picture, references=references
-        )

@@ -93,7 +93,11 @@ class LookTwiceProcessor:
 
     def head(self, look: Look) -> str:
         """The head of the first question about a look."""
-        return self.look_text(look.relative, look.regions, look.kinds, look.picture, look.references)
+        return self.look_text(look.relative, look.regions, look.kinds, look.picture, look.references, look.size)
+
+    def counts(self, size: tuple[int, int] | None = None) -> dict[str, int]:
+        """How many placeholders of each kind a look takes at a picture of `size` = (width, height)."""
+        return self.config.counts
 
     def look_text(
         self,
@@ -102,10 +106,11 @@ class LookTwiceProcessor:
         kinds: Sequence[tuple[str, float]] = (),
         picture: str = "",
         references: int = 0,
+        size: tuple[int, int] | None = None,
     ) -> str:
-        """The head of the first question, see `prompts.look_text`, with this model's counts of placeholders."""
+        """The head of the first question, see `prompts.look_text`, with this model's `counts` of placeholders."""
         return look_text(
-            score, regions, self.config.counts, self.placeholders, kinds=kinds, picture=picture, references=references
+            score, regions, self.counts(size), self.placeholders, kinds=kinds, picture=picture, references=references
         )
 
     def ids(self, messages: list[dict[str, str]], *, answer_follows: bool = True) -> Tensor:

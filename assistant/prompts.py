@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from assistant.types import PLACES, Region
 
@@ -135,19 +135,21 @@ _PLACE = re.compile(
 
 def places_in(text: str) -> tuple[str, ...]:
     """Words of PLACES named in a text, in order, each once; "upper", "lower", "middle", "center" are understood."""
+    return tuple(dict.fromkeys(place for _, _, place in place_words(text)))
+
+
+def place_words(text: str) -> Iterator[tuple[int, int, str]]:
+    """(start, end, word of PLACES) of each place named in a text, in order; "the" before it is left out."""
     rows = {"top": "top", "upper": "top", "bottom": "bottom", "lower": "bottom"}
-    found: list[str] = []
-    for first, second, side in _PLACE.findall(text):
-        first, second, side = first.lower(), second.lower(), side.lower()
+    for match in _PLACE.finditer(text):
+        first, second, side = (part.lower() if part else "" for part in match.groups())
         if side:
             place = f"centre {side}"
         else:
             row = rows.get(first, "centre")
             column = second if second in ("left", "right") else "centre"
             place = "centre" if row == "centre" and column == "centre" else f"{row} {column}"
-        if place not in found:
-            found.append(place)
-    return tuple(found)
+        yield match.start(3 if side else 0), match.end(), place
 
 
 def says_yes(text: str) -> bool | None:

@@ -9,18 +9,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from assistant.anyres import WHOLE, Box, Canvas, Views, canvas_size, join_views
+from assistant.anyres import WHOLE, Box, Canvas, canvas_size
 from assistant.errors import MediaError
 from assistant.modeling import LookOutput, LookTokens, LookTwiceForConditionalGeneration
-from assistant.onevision import OneVision
 from assistant.processing import LookTwiceProcessor
 from assistant.types import MAX_MAP_SIDE
+
+if TYPE_CHECKING:
+    from assistant.onevision import OneVision
 
 Tiles = str | int | None
 """None for none, "auto" for a picture that would be shrunk more than AUTO_FROM times, or a tile's side in pixels."""
@@ -150,19 +153,7 @@ def _looks(
             x1, x2 = (round(box[n] * width) for n in (0, 2))
             y1, y2 = (round(box[n] * height) for n in (1, 3))
             inputs.append(processor.pixels(pixels[y1:y2, x1:x2]))
-        yield from zip(some, _each(model, inputs), strict=True)
-
-
-def _each(model: LookTwiceForConditionalGeneration | OneVision, inputs: list[Tensor] | list[Views]) -> list[LookOutput]:
-    if isinstance(model, OneVision):
-        return list(model.look_model(join_views(inputs)))
-    output = model.look(torch.cat(inputs))
-    outputs = []
-    for row in range(len(inputs)):
-        mine = {n: v[row : row + 1] for n, v in vars(output).items() if isinstance(v, Tensor)}
-        tokens = {n: v[row : row + 1] for n, v in vars(output.tokens).items() if v is not None}
-        outputs.append(replace(output, **mine, tokens=LookTokens(**{"comparison": None, **tokens})))
-    return outputs
+        yield from zip(some, model.look_each(inputs), strict=True)
 
 
 def _tokens(whole: LookOutput, best: LookOutput, logits: Tensor, cells: tuple[int, int]) -> object:

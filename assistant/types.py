@@ -138,22 +138,6 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Span:
-    """A stretch of a clip whose score reaches a threshold.
-
-    Attributes:
-        start, end: seconds from the clip's first frame, start <= end.
-        peak: seconds at which the score is highest.
-        score: that score.
-    """
-
-    start: float
-    end: float
-    peak: float
-    score: float
-
-
-@dataclass(frozen=True)
 class Timings:
     """Seconds: loading the profile, the look, question to first word, question to last word."""
 

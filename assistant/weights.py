@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import warnings
 from pathlib import Path
+from typing import TypeVar
 
 import torch
+from peft import PeftModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
+from transformers import PretrainedConfig
 
 from assistant.errors import WeightsError
+
+Config = TypeVar("Config", bound=PretrainedConfig)
 
 LOOK_FILE = "look.safetensors"
 LANGUAGE_FILE = "language.safetensors"
@@ -62,3 +69,32 @@ def load_parts(module: nn.Module, parts: tuple[str, ...], file: Path) -> None:
     with torch.no_grad():
         for name, tensor in own.items():
             tensor.copy_(tensors[name])
+
+
+def read_config(folder: Path, kind: type[Config]) -> Config:
+    """The configuration of a weights folder.
+
+    Raises:
+        WeightsError: missing, or not a configuration of this kind.
+    """
+    try:
+        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if values.get("model_type") != kind.model_type:
+            raise ValueError(f"model_type is {values.get('model_type')!r}")
+        return kind(**values)
+    except FileNotFoundError:
+        raise WeightsError(f"The configuration config.json is missing from {folder.name}.") from None
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise WeightsError(f"The configuration of {folder.name} cannot be read ({error}).") from None
+
+
+def with_adapter(model: nn.Module, folder: Path) -> PeftModel:
+    """A model with the PEFT adapter of a folder on it; raises WeightsError when it is missing or cannot be loaded."""
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise WeightsError(f"The adapter is missing from {folder.parent.name}.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # peft still asks transformers by an old name
+            return PeftModel.from_pretrained(model, str(folder))
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise WeightsError(f"The adapter of {folder.parent.name} cannot be loaded ({error}).") from None

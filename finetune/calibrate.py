@@ -128,11 +128,9 @@ def agreement(
 ) -> dict[str, float]:
     """How good score, words and their sum are: balanced accuracies (mean of the sets), and where they contradict."""
     words = [difference + calibration.word_bias for difference in differences]
-    both = [
-        calibration.word_scale * word + calibration.look_scale * seen
-        for word, seen in zip(words, evidence, strict=True)
-    ]
-    against = [calibration.contradicts(*pair) for pair in zip(differences, evidence, strict=True)]
+    pairs = list(zip(differences, evidence, strict=True))
+    both = [calibration.combined(*pair) for pair in pairs]
+    against = [calibration.contradicts(*pair) for pair in pairs]
     found = {
         f"balanced accuracy of {name}": _balanced(values, records)
         for name, values in (("the score", evidence), ("the words", words), ("both", both))

@@ -14,13 +14,13 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import Dataset
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from assistant.loading import read_config
+from assistant.configuration import LookTwiceConfig
 from assistant.modeling import LookModel, LookOutput
 from assistant.packaged import fill_tower
 from assistant.profiles import Profile
 from assistant.reference import Residuals
 from assistant.vision import VisionFeatures
-from assistant.weights import LOOK_PARTS
+from assistant.weights import LOOK_PARTS, read_config
 from data.knowledge import canonical
 from finetune.features import Batch, choose, read_batch
 from finetune.losses import dice_loss, focal_loss
@@ -40,7 +40,7 @@ AVERAGE_FILE = "average.safetensors"
 
 def new_model(profile: Profile) -> LookModel:
     """A LookModel of the profile's configuration, with its packaged tower and untrained parts of our own."""
-    config = read_config(profile.weights)
+    config = read_config(profile.weights, LookTwiceConfig)
     model = LookModel(config)
     fill_tower(model.tower.backbone, config.vision_config.backbone, profile.tower_package)
     model.tower.fold()

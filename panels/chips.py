@@ -21,7 +21,8 @@ class Chips:
 
     def show(self, talk: Talk | None) -> dict[Any, Any]:
         """What fits the newest finding and has not been asked about its picture."""
-        last = talk.exchanges[-1] if talk is not None and talk.exchanges else None
+        known = [exchange for exchange in talk.exchanges if exchange.finding is not None] if talk is not None else []
+        last = known[-1] if known else None
         asked = [exchange.question for exchange in talk.exchanges if exchange.look is last.look] if last else []
         offered = follow_ups(last.finding if last else None, asked)
         texts = [*offered, *[""] * (SHOWN - len(offered))]

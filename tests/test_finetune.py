@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 from sklearn.metrics import roc_auc_score
+from torch.nn.functional import binary_cross_entropy_with_logits
 from transformers import TrainingArguments
 from transformers.utils import logging
 
@@ -31,7 +32,7 @@ from finetune.chat import PRODUCTS, ChatTrainer, ConversationDataset, collate, f
 from finetune.checkpoint import MARKER, MarkComplete, last_complete
 from finetune.dataset import LookDataset, Mix, cut_window, shrink_mask
 from finetune.features import choose, feature_files, make_features, read_batch
-from finetune.fusion import DARK, fit_map, fit_score
+from finetune.fusion import DARK, fit_map, fit_score, logistic
 from finetune.kinds import facts_of as facts_of_kinds
 from finetune.kinds import fit_kinds
 from finetune.leave_out import GROUPS, judge, table_of
@@ -189,6 +190,22 @@ def test_fitting_the_fusion_leaves_looks_without_references_as_they_are(features
     after = model.judge(alone.features, alone.residuals)
     assert not alone.residuals.given.any() and torch.equal(before.score_logit, after.score_logit)
     assert torch.equal(before.heatmap_logits, after.heatmap_logits)
+
+
+def test_the_fit_leans_on_what_tells_and_away_from_what_does_not():
+    torch.manual_seed(0)
+    target = (torch.rand(400) < 0.5).float()
+    inputs = torch.stack([target * 2 - 1 + torch.randn(400), torch.randn(400)], dim=1)
+    weight = torch.full((400,), 1 / 400)
+
+    def mistaken(found: torch.Tensor) -> float:
+        return float(binary_cross_entropy_with_logits(inputs @ found, target, weight * 400))
+
+    found = logistic(inputs, target, weight, torch.zeros(2))
+    assert mistaken(found) < 0.75 * mistaken(torch.zeros(2))
+    assert found[0] > 1 and abs(float(found[1])) < 0.3 * float(found[0])
+    settled = logistic(inputs, target, weight, torch.zeros(2), offset=inputs @ found)  # nothing is left to explain
+    assert settled.abs().max() < 0.1 * found[0]  # what the decay towards the start had held back
 
 
 def test_fitting_the_fusion_needs_pictures_of_unseen_sets(features):

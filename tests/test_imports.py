@@ -14,7 +14,7 @@ LAYERS = [
     {"errors", "types", "cache", "command"},
     {
         "media", "regions", "picture", "render", "prompts", "configuration", "calibration", "profiles", "weights",
-        "entries", "fusion", "threshold", "familiar", "clip_decoder", "clip_plan", "spans", "gauge", "suggest",
+        "entries", "fusion", "threshold", "familiar", "clip_decoder", "gauge", "suggest",
         "exchange",
     },
     {"clip_reader"},

@@ -10,12 +10,14 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
+from assistant.calibration import FIRM
 from assistant.errors import MediaError, QuestionError
 from assistant.inspector import Inspector, checked_question
 from assistant.loading import Loaded
 from assistant.packaged import language_model
 from assistant.profiles import read_profile
 from assistant.prompts import DEFAULT_QUESTION
+from assistant.runtime import _FirstWordBias
 from assistant.types import MAX_MAP_SIDE, VERDICTS
 from data.photos import photograph
 from data.synth import draw_defect
@@ -220,6 +222,44 @@ def test_score_and_words_that_differ_are_said(inspector, brick):
     alone = inspector.finding(look, "No.")
     assert 0.5 > finding.verdict_probability > alone.verdict_probability  # the score decides, and is less sure
     assert any("score" in warning and "please check" in warning for warning in finding.warnings)
+
+
+def test_only_questions_for_the_verdict_have_their_first_word_settled(inspector, brick, monkeypatch):
+    look = inspector.look(brick)
+    settled = {}
+
+    def stream(ids, tokens, *, max_words, word_bias=0.0, stop=None):
+        settled[question] = word_bias
+        yield "No."
+
+    monkeypatch.setattr(inspector.runtime, "stream", stream)
+    for question in (DEFAULT_QUESTION, "Is it normal?", "Is it a scratch?", "Where is it?"):
+        list(inspector.ask(look, question))
+    side = 1 if look.evidence > 0 else -1
+    assert settled == {
+        DEFAULT_QUESTION: side * FIRM,
+        "Is it normal?": side * FIRM,
+        "Is it a scratch?": 0,
+        "Where is it?": 0,
+    }
+
+
+def test_a_settled_first_word_is_that_of_the_question_asked(inspector):
+    runtime = inspector.runtime
+    names = {runtime.yes: "Yes", runtime.no: "No", runtime.wrong[1]: "Not", runtime.fine[1]: "Normal"}
+    assert len(names) == 4
+
+    def spoken(leaning: dict[str, float], bias: float) -> str | None:
+        scores = torch.full((1, 50_000), -50.0)
+        for token, name in names.items():
+            scores[0, token] = leaning.get(name, -20.0)
+        scores[0, 7] = leaning.get("other", -40.0)
+        changed = _FirstWordBias(runtime.wrong, runtime.fine, bias)(torch.zeros(1, 1), scores)
+        return names.get(int(changed.argmax()))
+
+    assert spoken({"No": 5.0, "Yes": 1.0}, FIRM) == "Yes" and spoken({"No": 1.0, "Yes": 5.0}, -FIRM) == "No"
+    assert spoken({"Normal": 5.0, "Not": 1.0}, FIRM) == "Not" and spoken({"Normal": 1.0, "Not": 5.0}, -FIRM) == "Normal"
+    assert spoken({"other": 9.0, "Yes": 5.0}, FIRM) is None  # another first word is left alone
 
 
 def test_paths_as_text_and_bad_questions_are_refused(inspector, brick):

@@ -82,13 +82,13 @@ def test_the_highest_of_many_scores_keeps_the_rate_of_one():
 def test_memory_does_not_grow_with_the_number_of_tiles(tiny, monkeypatch):
     """What lies on the way besides the picture: as much for four times the tiles."""
     alive: list[int] = []
-    original = tiles_module._each
+    original = tiny.model.look_each
 
-    def counted(model, inputs):
+    def counted(inputs):
         alive.append(len(inputs))
-        return original(model, inputs)
+        return original(inputs)
 
-    monkeypatch.setattr(tiles_module, "_each", counted)
+    monkeypatch.setattr(tiny.model, "look_each", counted)
     peaks = []
     for side in (600, 1200):
         picture = np.full((side, side, 3), 99, np.uint8)

@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from assistant.configuration import LookTwiceConfig
 from assistant.errors import ProfileError, WeightsError
-from assistant.loading import read_config
 from assistant.packaged import dtype_of, package_file
 from assistant.profiles import profile_names, read_profile
-from assistant.weights import load_parts, save_parts
+from assistant.weights import load_parts, read_config, save_parts
 from data.knowledge import KINDS
 
 
@@ -82,7 +82,7 @@ def test_a_missing_package_says_how_to_get_it():
 def test_a_bad_configuration_is_one_sentence(tmp_path, text):
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(WeightsError):
-        read_config(tmp_path)
+        read_config(tmp_path, LookTwiceConfig)
 
 
 def test_committed_weights_are_ours_small_and_without_machine_paths():
@@ -93,5 +93,5 @@ def test_committed_weights_are_ours_small_and_without_machine_paths():
     for file in folder.rglob("*.json"):
         assert "/home/" not in file.read_text() and "site-packages" not in file.read_text()
     assert json.loads((folder / "adapter" / "adapter_config.json").read_text())["peft_type"] == "LORA"
-    config = read_config(folder)
+    config = read_config(folder, LookTwiceConfig)
     assert tuple(config.heatmap_config.kinds) == tuple(KINDS)  # a retrained head would name other kinds otherwise
