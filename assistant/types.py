@@ -47,14 +47,14 @@ class Media:
     """A checked picture or clip.
 
     Attributes:
-        frames: one frame for a picture, several in time order for a clip.
-        kind: "image" or "clip".
+        frames: one frame for a picture, several in time order for a clip, one a view for several views.
+        kind: "image", "clip", or "views" of one object.
         name: a display name without folders; never opened as a path.
         notes: sentences about what was done while reading (for example "16-bit picture scaled to 8 bits").
     """
 
     frames: tuple[Frame, ...]
-    kind: Literal["image", "clip"] = "image"
+    kind: Literal["image", "clip", "views"] = "image"
     name: str = "picture"
     notes: tuple[str, ...] = ()
 
@@ -106,6 +106,8 @@ class Look:
         warnings: what was noticed while reading and looking, one sentence each.
         look_s: seconds the look took.
         time: seconds into the clip, 0.0 for a picture.
+        views: the looks at each view where there are several; this one is then the most suspicious, under a threshold
+            for the highest of them, and `view` is its number from 1; 0 for a single picture.
     """
 
     size: tuple[int, int]
@@ -124,6 +126,8 @@ class Look:
     threshold: float = 0.5
     threshold_source: str = ""
     doubt: str = ""
+    views: tuple[Look, ...] = ()
+    view: int = 0
 
     @property
     def evidence(self) -> float:
@@ -163,6 +167,7 @@ class Finding:
         explanation: the words.
         warnings: disagreements and doubts, one sentence each.
         references: how many normal references the picture was held against.
+        view: number from 1 of the view that regions and score are of, 0 for a single picture.
     """
 
     verdict: Verdict
@@ -178,6 +183,7 @@ class Finding:
     profile: str = "embedded"
     kinds: tuple[tuple[str, float], ...] = ()
     references: int = 0
+    view: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dict with the public names; floats rounded to 4 places."""
@@ -193,6 +199,7 @@ class Finding:
             "threshold": rounded(self.threshold),
             "threshold_source": self.threshold_source,
             "references": self.references,
+            **({"view": self.view} if self.view else {}),
             "regions": [
                 {
                     "box": list(region.box),
