@@ -253,6 +253,7 @@ def build(desk: Desk) -> Page:
                 **parts.views.show(None),
                 **parts.chips.show(fresh),
                 parts.rate: 0,
+                parts.report.files: gr.File(None, visible=False),
                 parts.chatbot: [],
                 parts.meter: "",
                 parts.overlay: None,
@@ -309,7 +310,8 @@ def build(desk: Desk) -> Page:
         parts.views.wire(parts.talk, parts.overlay, parts.show_exchange, parts.panel)
         panel = [*parts.panel, *parts.chips.buttons]
         strip = [parts.talk, parts.drop, parts.strip, parts.held]
-        fresh = [*strip, parts.rate, parts.chatbot, parts.status, *panel]
+        parts.report.wire(desk, parts.talk)
+        fresh = [*strip, parts.rate, parts.report.files, parts.chatbot, parts.status, *panel]
         parts.new.click(new, [parts.talk], fresh, queue=False, api_name="new")
         parts.chatbot.clear(new, [parts.talk], fresh, queue=False, api_visibility="private")
         parts.drop.upload(add, [parts.drop, parts.talk], strip, api_name="references", **quiet)

@@ -9,7 +9,7 @@ import unicodedata
 from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -22,6 +22,9 @@ from assistant.errors import LookTwiceError, MediaError, MemoryFileError, Questi
 from assistant.prompts import MAX_QUESTION
 from assistant.types import MAX_REFERENCES, Finding, Media
 
+if TYPE_CHECKING:
+    from assistant.session import Session
+
 _COLOURS = {"anomalous": "bold red", "normal": "bold green", "unsure": "bold yellow"}
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -32,6 +35,9 @@ def main(
     ask: Annotated[str | None, typer.Option("--ask", help="A question; by default whether anything is wrong.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the finding as one JSON object.")] = False,
     heatmap: Annotated[Path | None, typer.Option("--heatmap", help="Write the heatmap on the picture as PNG.")] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Write report (HTML, PDF), JSON, COCO and masks into this folder.")
+    ] = None,
     profile: Annotated[str, typer.Option("--profile", help="The model to use.")] = "embedded",
     reference: Annotated[
         list[Path] | None, typer.Option("--reference", help="A normal picture to compare with; may be given often.")
@@ -68,16 +74,17 @@ def main(
     asked = Asked(reference or [], references_dir, rate, remember, memory, view or [], tiles, model)
     try:
         if batch:
-            if ask is not None or heatmap is not None:
-                raise QuestionError("--ask and --heatmap are for one picture, not for --batch.")
+            if ask is not None or heatmap is not None or report is not None:
+                raise QuestionError("--ask, --heatmap and --report are for one picture, not for --batch.")
             asked.refuse_for_batch()
             run_folder(path, out, profile, engine, workers, as_json)
             return
+        _check_report(report)
         media = _checked_input(path, ask, heatmap, profile)  # before the model, which takes seconds to load
         held = asked.read()
         media = asked.with_views(media)
         with redirect_stdout(sys.stderr) if as_json else nullcontext():  # a library that prints must not break the JSON
-            finding = _inspect(media, ask, heatmap, profile, streaming=not as_json, asked=asked, references=held)
+            finding = _inspect(media, ask, Files(heatmap, report), profile, not as_json, asked, held)
     except LookTwiceError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(BAD_INPUT) from None
@@ -105,6 +112,23 @@ def _checked_input(path: Path, question: str | None, heatmap: Path | None, profi
         if heatmap.exists() and heatmap.samefile(path):
             raise MediaError("The file given by --heatmap is the picture itself.", "Name another file.")
     return media
+
+
+def _check_report(folder: Path | None) -> None:
+    """Raises MediaError when the report cannot be written there."""
+    if folder is None:
+        return
+    there = folder if folder.exists() else folder.parent
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise MediaError("The folder given by --report cannot be written.", "Name one in an existing folder.")
+
+
+@dataclass(frozen=True)
+class Files:
+    """What is to be written: the heatmap's picture and the report's folder, None for none."""
+
+    heatmap: Path | None
+    report: Path | None
 
 
 @dataclass(frozen=True)
@@ -173,9 +197,8 @@ def _pictures(folder: Path) -> list[Path]:
 def _inspect(
     media: Media,
     question: str | None,
-    heatmap: Path | None,
+    files: Files,
     profile: str,
-    *,
     streaming: bool,
     asked: Asked,
     references: list[Media],
@@ -199,17 +222,28 @@ def _inspect(
         inspector.save_references(session.memory(), asked.remember)
     finding: Finding | None = None
     for event in session.ask(question or DEFAULT_QUESTION, media):
-        if isinstance(event, Looked) and heatmap is not None:
-            save_overlay(event.look, heatmap)
+        if isinstance(event, Looked) and files.heatmap is not None:
+            save_overlay(event.look, files.heatmap)
         if isinstance(event, Words) and streaming:
             console.print(Text(_printable(event.piece)), end="", soft_wrap=True)
         if isinstance(event, Done):
             finding = event.finding
     assert finding is not None  # a turn with a picture that nobody stops ends with one
+    if files.report is not None:
+        _write_report(question or DEFAULT_QUESTION, session, finding, files.report)
     if streaming:
         console.print("\n")
         _print(console, finding)
     return finding
+
+
+def _write_report(question: str, session: Session, finding: Finding, folder: Path) -> None:
+    """The one question, its answer and evidence as files; raises LookTwiceError."""
+    from assistant.exchange import Exchange
+    from assistant.report import report_of, write_report
+
+    exchange = Exchange(1, question, answer=finding.explanation, look=session.look, finding=finding)
+    write_report(report_of([exchange], finding.profile), folder)
 
 
 def _print(console: Console, finding: Finding) -> None:

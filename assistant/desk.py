@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from assistant import load
 from assistant.errors import LookTwiceError, MediaError
-from assistant.exchange import Exchange
+from assistant.exchange import Exchange, small_look
 from assistant.session import Event, Session, Words
 from assistant.threshold import checked_rate
 from assistant.types import Finding, Look, Media
@@ -185,6 +185,9 @@ class Talk:
         """What came of the newest exchange. What the session has forgotten is let go of in the others too."""
         newest = self.exchanges[-1]
         newest.look, newest.answer, newest.finding, newest.kept = look, answer, finding, bool(answer)
+        if look is not None:
+            known = (each.record for each in self.exchanges[:-1] if each.look is look and each.record is not None)
+            newest.record = next(known, None) or small_look(look)
         held = self._session.looks if self._session else ()
         latest = next((exchange for exchange in reversed(self.exchanges) if exchange.media is not None), None)
         for exchange in self.exchanges:

@@ -11,6 +11,8 @@ import numpy as np
 Verdict = Literal["normal", "anomalous", "unsure"]
 MAX_MAP_SIDE = 1280
 """Longest side of a kept heatmap, pixels: a 40-megapixel map of floats would hold 160 MB and show no more."""
+SUSPICIOUS = 0.5
+"""Value of a heatmap from which a pixel is suspicious."""
 MAX_REFERENCES = 64
 """Pictures that one memory of references is made from at most."""
 

@@ -30,7 +30,7 @@ LAYERS = [
     {"session"},
     {"desk", "batch"},
     {"batch_report", "scale"},
-    {"batch_command"},
+    {"report", "report_data", "report_pdf", "batch_command"},
 ]  # fmt: skip
 """Modules of `assistant`, lowest first; a module imports from its own layer or from those below."""
 LEAVES = {"errors", "types", "cache", "command", "media", "regions", "picture", "prompts"}
