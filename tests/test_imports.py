@@ -26,7 +26,7 @@ LAYERS = [
     {"onevision", "onevision_processing"},
     {"onevision_loading"},
     {"loading", "runtime", "memory", "tiles", "import_expert"},
-    {"inspector"},
+    {"inspector", "weight_card", "export"},
     {"session"},
     {"desk", "batch"},
     {"batch_report", "scale"},
