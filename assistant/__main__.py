@@ -59,22 +59,37 @@ def main(
     ] = None,
     memory: Annotated[Path | None, typer.Option("--memory", help="Compare with a file of --remember.")] = None,
     rules: Annotated[str, typer.Option("--rules", help="Of a clip: what is normal there, in words.")] = "",
+    view: Annotated[
+        list[Path] | None, typer.Option("--view", help="A further view of the same object; up to 8 of them.")
+    ] = None,
+    tiles: Annotated[
+        str | None, typer.Option("--tiles", help="Look tile by tile too: auto, or a tile's side in pixels.")
+    ] = None,
+    adapter: Annotated[
+        str | None, typer.Option("--adapter", help="Of a OneVision profile: our weights, a folder or a repository.")
+    ] = None,
+    quantization: Annotated[str | None, typer.Option("--quantization", help="Of a OneVision profile: 4bit.")] = None,
+    device_map: Annotated[str | None, typer.Option("--device-map", help="Of a OneVision profile: auto.")] = None,
     batch: Annotated[bool, typer.Option("--batch", help="PATH is a folder or a zip: list its pictures.")] = False,
     out: Annotated[Path | None, typer.Option("--out", help="Of --batch: folder to keep and go on in.")] = None,
     engine: Annotated[EngineName, typer.Option("--engine", help="Of --batch: who runs it.")] = EngineName.plain,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Of --engine ray: processes.")] = 2,
 ) -> None:
     """Look at a picture and say whether something is wrong with it, where, and why."""
-    asked = Asked(reference or [], references_dir, rate, remember, memory, rules)
+    given = {"adapter": adapter, "quantization": quantization, "device_map": device_map}
+    model = {name: value for name, value in given.items() if value is not None}
+    asked = Asked(reference or [], references_dir, rate, remember, memory, view or [], tiles, model, rules)
     try:
         if batch:
             if ask is not None or heatmap is not None or report is not None:
                 raise QuestionError("--ask, --heatmap and --report are for one picture, not for --batch.")
+            asked.refuse_for_batch()
             run_folder(path, out, profile, engine, workers, as_json)
             return
         _check_report(report)
         media = _checked_input(path, ask, heatmap, profile)  # before the model, which takes seconds to load
         held = asked.read(clip=isinstance(media, ClipFile))
+        media = asked.with_views(media)
         with redirect_stdout(sys.stderr) if as_json else nullcontext():  # a library that prints must not break the JSON
             finding = _inspect(media, ask, Files(heatmap, report), profile, not as_json, asked, held)
     except LookTwiceError as error:
@@ -125,20 +140,38 @@ class Files:
 
 @dataclass(frozen=True)
 class Asked:
-    """What the command line says about references; see the options of `main`."""
+    """What the command line says about references, views and the model; see the options of `main`."""
 
     files: list[Path]
     folder: Path | None
     rate: float | None
     remember: Path | None
     memory: Path | None
+    views: list[Path]
+    tiles: str | None
+    model: dict[str, str]
     rules: str = ""
+
+    def refuse_for_batch(self) -> None:
+        """Raises QuestionError for what a batch does not take."""
+        given = {"--view": self.views, "--tiles": self.tiles} | {f"--{name}": v for name, v in self.model.items()}
+        for name, value in given.items():
+            if value:
+                raise QuestionError(f"{name.replace('_', '-')} is for one picture, not for --batch.")
+
+    def with_views(self, media: Media) -> Media:
+        """The picture with its further views; raises MediaError."""
+        from assistant.media import read_media
+        from assistant.views import as_views
+
+        return as_views([media, *(read_media(file) for file in self.views)])
 
     def read(self, *, clip: bool) -> list[Media | ClipFile]:
         """The references of a picture or clip, after all that can be checked without a model; raises LookTwiceError."""
         from assistant.clip_words import checked_rules
         from assistant.media import read_media
         from assistant.threshold import checked_rate
+        from assistant.tiling import checked_tiles
 
         checked_rate(self.rate)
         checked_rules(self.rules)
@@ -146,6 +179,7 @@ class Asked:
             raise QuestionError("--rate, --remember and --memory are for pictures, not for clips.")
         if self.rules and not clip:
             raise QuestionError("--rules are for clips, not for pictures.")
+        checked_tiles(self.tiles)
         files = [*self.files, *(_pictures(self.folder) if self.folder is not None else ())]
         if len(files) > MAX_REFERENCES:
             raise MediaError(f"There are {len(files)} references; {MAX_REFERENCES} are allowed.")
@@ -199,11 +233,12 @@ def _inspect(
     from assistant.prompts import DEFAULT_QUESTION
     from assistant.render import save_overlay
     from assistant.session import Done, Looked, Session, Words
+    from assistant.tiling import checked_tiles
 
     console = Console(highlight=False, markup=False)
     with Console(stderr=True).status("Loading the model") if streaming else nullcontext():
-        inspector = load(profile)
-    session = Session(inspector)
+        inspector = load(profile, **asked.model)
+    session = Session(inspector, checked_tiles(asked.tiles))
     if asked.memory is not None:
         session.hold(inspector.load_references(asked.memory), asked.rate)
     else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 import time
 from collections import Counter
@@ -17,15 +16,13 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 
 from assistant.calibration import PIXEL_THRESHOLD
 from assistant.clip_look import LooksAtClips
 from assistant.clip_words import clip_opening
-from assistant.errors import MediaError, MemoryFileError, QuestionError
+from assistant.errors import MediaError, MemoryFileError
 from assistant.kinds import likely_kinds
 from assistant.loading import Loaded, compose
-from assistant.media import media_from_array, media_from_image, read_media
 from assistant.memory import assemble, distance_to, see
 from assistant.memory_file import load_memory, save_memory
 from assistant.modeling import LookTokens
@@ -34,7 +31,6 @@ from assistant.processing import resize
 from assistant.profiles import read_profile
 from assistant.prompts import (
     DEFAULT_QUESTION,
-    MAX_QUESTION,
     asks_verdict,
     conversation,
     says_yes,
@@ -43,16 +39,17 @@ from assistant.prompts import (
 from assistant.reference import References
 from assistant.regions import MIN_AREA, find_regions
 from assistant.runtime import TextRuntime, TransformersRuntime
+from assistant.sources import Source, as_media, checked_question
 from assistant.threshold import DEFAULT_RATE, checked_rate
-from assistant.tiles import Tiles, look_closer, tile_boxes
-from assistant.types import MAX_MAP_SIDE, MAX_REFERENCES, Finding, Look, Media, Timings
+from assistant.tiles import look_closer, tile_boxes
+from assistant.tiling import Tiles
+from assistant.types import MAX_MAP_SIDE, MAX_REFERENCES, Finding, Look, Timings
+from assistant.views import as_views, one_of, views_of
 
 MAX_WORDS = 120
 """Tokens of one answer."""
 HISTORY_TURNS = 4
 """Earlier turns that enter the prompt; older ones are left out, the look never is."""
-
-Source = Media | np.ndarray | Image.Image | bytes | os.PathLike
 
 
 class Inspector(LooksAtClips):
@@ -155,7 +152,7 @@ class Inspector(LooksAtClips):
 
         Args:
             source: a Media, an [H, W, 3] uint8 array, a PIL image, the bytes of a file, or a `pathlib.Path` that the
-                caller vouches for. Plain strings are refused.
+                caller vouches for. Plain strings are refused. Of a Media with several views each is looked at.
             references: normal pictures of the same product, or what `remember` kept of them.
             rate: the false-alarm rate that sets the threshold, as `threshold.checked_rate` takes it; None means
                 DEFAULT_RATE with references and the stored balanced point without.
@@ -169,6 +166,11 @@ class Inspector(LooksAtClips):
         start = time.perf_counter()
         rate = checked_rate(rate)
         media = as_media(source)
+        if media.kind == "views":
+            if not isinstance(references, References) and len(references):
+                references = self.remember(references)
+            looks = [self.look(view, references, rate=rate, tiles=tiles) for view in views_of(media)]
+            return one_of(looks, media, self.calibration.threshold_of_most)
         frame = media.frames[0]
         boxes = tile_boxes(frame.size, tiles, self.processor)
         memory = references if isinstance(references, References) else None
@@ -213,6 +215,20 @@ class Inspector(LooksAtClips):
         names = self.processor.config.heatmap_config.kinds
         kinds = likely_kinds(look.relative, regions, output.kind_logits[0], names)
         return replace(look, kinds=kinds, look_s=time.perf_counter() - start)
+
+    def look_views(
+        self,
+        sources: Sequence[Source],
+        references: References | Sequence[Source] = (),
+        *,
+        rate: float | None = None,
+        tiles: Tiles = None,
+    ) -> Look:
+        """Looks at 1 to MAX_VIEWS views of one object; the most suspicious one speaks for it, see `Look.views`.
+
+        Args and errors as `look`; MediaError also for no view or too many.
+        """
+        return self.look(as_views([as_media(source) for source in sources]), references, rate=rate, tiles=tiles)
 
     def threshold(self, memory: References | None = None, rate: float | None = None) -> tuple[float, str]:
         """The score from which a picture is called anomalous, 0..1, and a sentence saying where it comes from.
@@ -292,8 +308,8 @@ class Inspector(LooksAtClips):
         messages = conversation(question, history, head, self.processor.specials)
         tokens = None
         if look is not None:
-            values = {name: torch.tensor(value).unsqueeze(0) for name, value in look.tokens.items()}
-            tokens = self.model.tokens_class(**values)
+            shown = (look.views if self.processor.speaks_of_views else ()) or (look,)
+            tokens = self.model.joined([self.model.tokens_class(**as_batch(one.tokens)) for one in shown])
         return self.processor.ids(messages), tokens
 
     def yes_probability(self, look: Look) -> float:
@@ -352,6 +368,7 @@ class Inspector(LooksAtClips):
             profile=self.profile,
             references=look.references,
             clip=look.clip,
+            view=look.view,
         )
 
     def inspect(
@@ -375,26 +392,6 @@ class Inspector(LooksAtClips):
         return self.finding(look, "".join(pieces).strip(), timings)
 
 
-def as_media(source: Source) -> Media:
-    """Any accepted source as a Media; see `Inspector.look`."""
-    if isinstance(source, Media):
-        return source
-    if isinstance(source, np.ndarray):
-        return media_from_array(source)
-    if isinstance(source, Image.Image):
-        return media_from_image(source)
-    return read_media(source)
-
-
-def checked_question(question: str) -> str:
-    """The question without blanks around it.
-
-    Raises:
-        QuestionError: empty, or longer than MAX_QUESTION characters.
-    """
-    text = question.strip()
-    if not text:
-        raise QuestionError("The question is empty.")
-    if len(text) > MAX_QUESTION:
-        raise QuestionError(f"The question has {len(text)} characters; {MAX_QUESTION} are allowed.")
-    return text
+def as_batch(tokens: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
+    """Tokens of a look as a batch of one."""
+    return {name: torch.tensor(value).unsqueeze(0) for name, value in tokens.items()}

@@ -113,13 +113,15 @@ def verdict_line(finding: Finding) -> str:
     if finding.verdict == "unsure":
         side = "anomalous" if finding.verdict_probability >= 0.5 else "normal"
         return f"Unsure, {sure} for {side}"
-    return f"{finding.verdict.capitalize()}, {sure} sure"
+    where = f": view {finding.view}" if finding.view and finding.verdict == "anomalous" else ""
+    return f"{finding.verdict.capitalize()}, {sure} sure{where}"
 
 
 def score_line(finding: Finding) -> str:
     """The score against its threshold in one line."""
     source = f" ({plain(finding.threshold_source)})" if finding.threshold_source else ""
-    return f"Score {finding.score:.2f}, threshold {finding.threshold:.2f}{source}"
+    of = f" of view {finding.view}" if finding.view else ""
+    return f"Score {finding.score:.2f}{of}, threshold {finding.threshold:.2f}{source}"
 
 
 def summary_lines(finding: Finding) -> list[str]:

@@ -17,6 +17,7 @@ from assistant.types import ClipFile, Finding, Look, Media, Timings
 if TYPE_CHECKING:
     from assistant.clip_look import Normality
     from assistant.reference import References
+    from assistant.tiling import Tiles
 
 MAX_TURNS = 8
 """Turns kept of a conversation."""
@@ -113,11 +114,13 @@ Event = Stage | Looked | Words | Done
 class Session:
     """A conversation with one inspector: MAX_TURNS turns about at most MAX_LOOKS pictures, the oldest forgotten first.
 
-    References and rate hold for every look of it until they are changed. Not for use by two threads at once.
+    References and rate hold for every look of it until they are changed, `tiles` (see `Inspector.look`) throughout. Not
+    for use by two threads at once.
     """
 
-    def __init__(self, inspector: Inspects) -> None:
+    def __init__(self, inspector: Inspects, tiles: Tiles = None) -> None:
         self._inspector = inspector
+        self._tiles: dict[str, Tiles] = {} if tiles is None else {"tiles": tiles}
         self._turns: list[Turn] = []
         self._looks: list[Look] = []
         self._media: Media | ClipFile | None = None
@@ -202,7 +205,7 @@ class Session:
             look = self._inspector.look_clip(media, self.normality() or (), rules=self._rules)
         else:
             memory = self.memory()
-            look = self._inspector.look(media, () if memory is None else memory, rate=self._rate)
+            look = self._inspector.look(media, () if memory is None else memory, rate=self._rate, **self._tiles)
         self._looks = [*self._looks, look][-MAX_LOOKS:]
         self._turns = [turn for turn in self._turns if turn.look is None or turn.look in self._looks]
         self._media, self._outdated = media, False

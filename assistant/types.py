@@ -50,14 +50,14 @@ class Media:
     """A checked picture or clip.
 
     Attributes:
-        frames: one frame for a picture, several in time order for a clip.
-        kind: "image" or "clip".
+        frames: one frame for a picture, several in time order for a clip, one a view for several views.
+        kind: "image", "clip", or "views" of one object.
         name: a display name without folders; never opened as a path.
         notes: sentences about what was done while reading (for example "16-bit picture scaled to 8 bits").
     """
 
     frames: tuple[Frame, ...]
-    kind: Literal["image", "clip"] = "image"
+    kind: Literal["image", "clip", "views"] = "image"
     name: str = "picture"
     notes: tuple[str, ...] = ()
 
@@ -176,6 +176,8 @@ class Look:
         look_s: seconds the look took.
         time: seconds into the clip, 0.0 for a picture.
         clip: what was measured over the whole clip, whose most suspicious frame this is; None for a picture.
+        views: the looks at each view where there are several; this one is then the most suspicious, under a threshold
+            for the highest of them, and `view` is its number from 1; 0 for a single picture.
     """
 
     size: tuple[int, int]
@@ -195,6 +197,8 @@ class Look:
     threshold_source: str = ""
     doubt: str = ""
     clip: ClipFacts | None = None
+    views: tuple[Look, ...] = ()
+    view: int = 0
 
     @property
     def evidence(self) -> float:
@@ -234,6 +238,7 @@ class Finding:
         explanation: the words.
         warnings: disagreements and doubts, one sentence each.
         references: how many normal references the picture was held against.
+        view: number from 1 of the view that regions and score are of, 0 for a single picture.
     """
 
     verdict: Verdict
@@ -250,6 +255,7 @@ class Finding:
     kinds: tuple[tuple[str, float], ...] = ()
     references: int = 0
     clip: ClipFacts | None = None
+    view: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dict with the public names; floats rounded to 4 places.
@@ -269,6 +275,7 @@ class Finding:
             "threshold": rounded(self.threshold),
             "threshold_source": self.threshold_source,
             "references": self.references,
+            **({"view": self.view} if self.view else {}),
             "regions": [
                 {
                     "box": list(region.box),
