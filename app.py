@@ -34,6 +34,7 @@ from folder_tab import build_tab  # noqa: E402
 from page import NO_EVIDENCE, Parts, shown  # noqa: E402
 
 MAX_WAITING = 16  # visitors in the queue
+LOCAL = ("127.0.0.1", "localhost", "::1")
 REFUSED = "Only pictures uploaded here are looked at: addresses and paths are not opened."
 BUSY = "One answer at a time: stop the running one first."
 BROKEN = "Something went wrong inside; the server's log says what. The conversation can go on."
@@ -89,11 +90,11 @@ def read_uploads(files: Any) -> list[Media]:
     return [read_upload(file.get("path") if isinstance(file, dict) else file) for file in files]
 
 
-def build(desk: Desk) -> Page:
-    """The page for one model."""
+def build(desk: Desk, learning: bool = True) -> Page:
+    """The page for one model; with `learning` its visitors may keep corrections and choose the model."""
     with Page(title="LookTwice", analytics_enabled=False, delete_cache=(600, 3600)) as page:
         with gr.Tab("Chat"):
-            parts = Parts(desk.profile)
+            parts = Parts(desk.profile, learning)
         with gr.Tab("Folder"):
             build_tab(desk, is_upload, BROKEN)
 
@@ -309,6 +310,9 @@ def build(desk: Desk) -> Page:
         panel = [*parts.panel, *parts.chips.buttons]
         strip = [parts.talk, parts.drop, parts.strip, parts.held]
         parts.report.wire(desk, parts.talk)
+        if parts.correct is not None:
+            parts.correct.wire(parts.talk)
+            parts.settings.wire(desk, parts.talk)
         fresh = [*strip, parts.rate, parts.report.files, parts.chatbot, parts.status, *panel]
         parts.new.click(new, [parts.talk], fresh, queue=False, api_name="new")
         parts.chatbot.clear(new, [parts.talk], fresh, queue=False, api_visibility="private")
@@ -341,12 +345,17 @@ def main(
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen at.")] = 7860,
     max_file_size: Annotated[str, typer.Option(help="Largest upload.")] = "200mb",
+    learn: Annotated[
+        bool | None,
+        typer.Option(help="Visitors may keep corrections and choose the model; by default on this machine."),
+    ] = None,
 ) -> None:
     """Serve the chat page."""
     uploads = tempfile.mkdtemp(prefix="looktwice-")  # of this run alone, gone with it
     os.environ["GRADIO_TEMP_DIR"] = uploads
     atexit.register(shutil.rmtree, uploads, ignore_errors=True)
-    serve(build(Desk(profile)), host, port, max_file_size)
+    own = host in LOCAL if learn is None else learn
+    serve(build(Desk(profile), own), host, port, max_file_size)
 
 
 if __name__ == "__main__":

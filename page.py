@@ -14,6 +14,7 @@ from assistant.gauge import gauge_html
 from assistant.prompts import DEFAULT_QUESTION, MAX_QUESTION
 from assistant.types import Finding, Look, Media
 from panels.chips import Chips
+from panels.correct import Correct
 from panels.report import ReportPanel
 from panels.settings import Settings
 from panels.views import Views
@@ -36,7 +37,8 @@ def shown(media: Media) -> dict[str, Any]:
 class Parts:
     """The page's components, laid out; the order of `changing` is the order of results for API clients."""
 
-    def __init__(self, profile: str = "embedded") -> None:
+    def __init__(self, profile: str = "embedded", learning: bool = True) -> None:
+        self.correct = Correct() if learning else None
         self.talk = gr.State(None)
         self.views = Views()
         self.report = ReportPanel()
@@ -46,7 +48,7 @@ class Parts:
         with gr.Row():
             with gr.Column(scale=5, min_width=300):
                 self._build_chat()
-                self.settings = Settings(profile)
+                self.settings = Settings(profile, learning)
                 self.rate = self.settings.rate
             with gr.Column(scale=5, min_width=300, elem_id="evidence"):
                 self._build_evidence()
@@ -138,6 +140,8 @@ class Parts:
                 label="Original", buttons=["fullscreen"], **view, alt_text="The picture as it was given"
             )
         self.details = gr.Markdown(elem_id="regions", sanitize_html=True)
+        if self.correct is not None:
+            self.correct.build()
 
     def show_look(self, look: Look) -> dict[Any, Any]:
         """The evidence of a look whose verdict is still to come."""

@@ -15,6 +15,7 @@ from assistant.exchange import Exchange, small_look
 from assistant.session import Event, Session, Words
 from assistant.threshold import checked_rate
 from assistant.types import Finding, Look, Media
+from assistant.versions import SHIPPED, joined, resolved, split_name, use
 
 if TYPE_CHECKING:
     from assistant.inspector import Inspector
@@ -40,7 +41,7 @@ class Desk:
     """
 
     def __init__(self, profile: str, loader: Callable[[str], Inspector] = load) -> None:
-        self.profile = profile
+        self.profile, self._loader = profile, loader
         self._worker = ThreadPoolExecutor(1, "looktwice-model")
         self._inspector: Inspector | None = None
         self.failure = ""
@@ -61,6 +62,28 @@ class Desk:
         if self._inspector is None:
             raise LookTwiceError(self.failure or "The model is still loading.")
         return self._inspector
+
+    @property
+    def model(self) -> str:
+        """Name of the model that answers, with the version of its weights; of the profile while there is none."""
+        return self._inspector.profile if self._inspector is not None else resolved(self.profile)
+
+    def switch(self, model: str) -> Future[None]:
+        """Let another model answer, and from the next start on too; conversations look again with it.
+
+        The result raises LookTwiceError when it cannot be loaded; the old one then goes on answering.
+
+        Args:
+            model: a profile's name, with a version of its weights unless they are the shipped ones.
+        """
+
+        def work() -> None:
+            profile, version = split_name(model)
+            inspector = self._loader(joined(profile, version) if version != SHIPPED else f"{profile}@{SHIPPED}")
+            use(profile, version)
+            self._inspector, self.profile, self.failure = inspector, profile, ""
+
+        return self._worker.submit(work)
 
     def submit(self, work: Callable[[], Any]) -> Future[Any]:
         """Queue work for the model's thread."""
@@ -147,6 +170,7 @@ class Talk:
         Raises LookTwiceError when there is no model.
         """
         self._session = self._session or self._desk.session()
+        self._session.use(self._desk.inspector)
         if self._new_terms:
             self._new_terms = False
             self._session.hold(self.references, self.rate)

@@ -43,3 +43,7 @@ class MemoryFileError(LookTwiceError):
 
 class RateError(LookTwiceError):
     """A false-alarm rate that cannot be asked for."""
+
+
+class CorrectionError(LookTwiceError):
+    """A correction that cannot be kept or read."""

@@ -51,6 +51,7 @@ from assistant.runtime import TextRuntime, TransformersRuntime
 from assistant.threshold import DEFAULT_RATE, checked_rate
 from assistant.tiles import Tiles, look_closer, tile_boxes
 from assistant.types import MAX_MAP_SIDE, MAX_REFERENCES, Finding, Look, Media, Timings
+from assistant.versions import resolved
 
 MAX_WORDS = 120
 """Tokens of one answer."""
@@ -64,7 +65,7 @@ class Inspector:
     """A loaded model. Safe to use from several threads: looks share nothing, answers wait for each other.
 
     Attributes:
-        profile: name of the profile.
+        profile: name of the profile, with the version of its weights unless they are the shipped ones.
         load_s: seconds the loading took.
         calibration: thresholds and scales stored with the weights.
         familiar: what pictures that the model knows look like, None when it has not been measured.
@@ -83,7 +84,7 @@ class Inspector:
     def load(cls, profile: str, **options: Any) -> Inspector:
         """See `assistant.load`."""
         start = time.perf_counter()
-        chosen = read_profile(profile)
+        chosen = read_profile(resolved(profile))
         loaded = compose(chosen, **options)
         return cls(chosen.name, loaded, load_s=time.perf_counter() - start)
 

@@ -130,6 +130,16 @@ class Session:
         """The looks kept, oldest first."""
         return tuple(self._looks)
 
+    def use(self, inspector: Inspects) -> None:
+        """Go on with this model. Looks, turns and references of another one are forgotten: they mean nothing to it.
+
+        The newest picture is looked at again with the next question.
+        """
+        if inspector is not self._inspector:
+            self._inspector, self._memory = inspector, None
+            self._looks, self._turns = [], []
+            self._outdated = self._media is not None
+
     def take_back(self) -> None:
         """Forget the newest turn; its look is kept."""
         self._turns = self._turns[:-1]

@@ -40,7 +40,7 @@ class ReportPanel:
                 raise gr.Error(NOTHING, print_exception=False)
             folder = Path(tempfile.mkdtemp(prefix="report-", dir=get_upload_folder()))
             try:
-                made = write_report(report_of(here.exchanges, desk.profile), folder)
+                made = write_report(report_of(here.exchanges, desk.model), folder)
             except LookTwiceError as error:
                 raise gr.Error(str(error), print_exception=False) from None
             return gr.File([str(file) for file in made], visible=True)
