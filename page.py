@@ -17,6 +17,7 @@ from panels.chips import Chips
 from panels.correct import Correct
 from panels.report import ReportPanel
 from panels.settings import Settings
+from panels.sweep import KEPT_S
 from panels.views import Views
 
 SHOWN_SIDE, STRIP_SIDE = 480, 160
@@ -34,12 +35,19 @@ def shown(media: Media) -> dict[str, Any]:
     return {"path": small(media), "alt_text": f"Your picture {render.plain(media.name)}"}
 
 
+def forget(talk: Talk | None) -> None:
+    """Called when a visitor has gone: the running answer ends, and nothing of it is shown any more."""
+    if talk is not None:
+        talk.closed = True
+        talk.stop.set()
+
+
 class Parts:
     """The page's components, laid out; the order of `changing` is the order of results for API clients."""
 
     def __init__(self, profile: str = "embedded", learning: bool = True) -> None:
         self.correct = Correct() if learning else None
-        self.talk = gr.State(None)
+        self.talk = gr.State(None, time_to_live=KEPT_S, delete_callback=forget)
         self.views = Views()
         self.report = ReportPanel()
         gr.Markdown(

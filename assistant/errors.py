@@ -47,3 +47,11 @@ class RateError(LookTwiceError):
 
 class CorrectionError(LookTwiceError):
     """A correction that cannot be kept or read."""
+
+
+class SettingError(LookTwiceError):
+    """A setting of the page that cannot be used."""
+
+
+class QueueFullError(LookTwiceError):
+    """More questions are waiting than the model will answer soon."""

@@ -1,11 +1,4 @@
-"""The Python API: look once, ask many times.
-
-from assistant import load
-inspector = load("embedded")
-look = inspector.look(picture)
-for piece in inspector.ask(look, "Where is it?"):
-print(piece, end="")
-"""
+"""The Python API: look once, ask many times. The README shows how."""
 
 from __future__ import annotations
 
@@ -363,8 +356,12 @@ class Inspector:
         tiles: Tiles = None,
     ) -> Finding:
         """Look, ask and finding in one call; `question` defaults to DEFAULT_QUESTION. Errors as `look` and `ask`."""
+        checked_question(DEFAULT_QUESTION if question is None else question)  # before the look, which takes longer
+        return self.answer(self.look(source, references, rate=rate, tiles=tiles), question)
+
+    def answer(self, look: Look, question: str | None = None) -> Finding:
+        """Ask and finding in one call; `question` defaults to DEFAULT_QUESTION. Errors as `ask`."""
         question = checked_question(DEFAULT_QUESTION if question is None else question)
-        look = self.look(source, references, rate=rate, tiles=tiles)
         start = time.perf_counter()
         first, pieces = 0.0, []
         for piece in self.ask(look, question):

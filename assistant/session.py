@@ -61,9 +61,13 @@ class Turn:
 
 @dataclass(frozen=True)
 class Stage:
-    """What the assistant is doing now: "remembering", "looking", "answering" or "deciding"."""
+    """What the assistant is doing now: "remembering", "looking", "answering" or "deciding".
+
+    A desk says "waiting" as well, with the number of questions that are `ahead`.
+    """
 
     name: str
+    ahead: int = 0
 
 
 @dataclass(frozen=True, eq=False)

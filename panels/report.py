@@ -45,4 +45,12 @@ class ReportPanel:
                 raise gr.Error(str(error), print_exception=False) from None
             return gr.File([str(file) for file in made], visible=True)
 
-        self.button.click(make, [talk], [self.files], api_name="report", show_progress="minimal", concurrency_limit=4)
+        self.button.click(
+            make,
+            [talk],
+            [self.files],
+            api_name="report",
+            api_visibility="undocumented",
+            show_progress="minimal",
+            concurrency_limit=4,
+        )
