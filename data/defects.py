@@ -45,6 +45,9 @@ from data.strokes import (
 
 Generator = Callable[[Array, Array, Rng, float], Pair]
 
+PLAIN_STROKE = 0.35
+"""Share of the scratches that are one even stroke: taught on faint ragged lines alone, a head overlooks plain ones."""
+
 
 def crack(image: Array, area: Array, rng: Rng, strength: float) -> Pair:
     """A thin jagged line with branches, dark (bright only on a black surface), fading in and out along its way."""
@@ -72,7 +75,9 @@ def crack(image: Array, area: Array, rng: Rng, strength: float) -> Pair:
 
 
 def scratch(image: Array, area: Array, rng: Rng, strength: float) -> Pair:
-    """One to five nearly parallel straight or slightly bent lines, bright or dark, with skips."""
+    """One to five nearly parallel straight or slightly bent lines, bright or dark, with skips; or one plain stroke."""
+    if rng.random() < PLAIN_STROKE:
+        return _plain_stroke(image, area, rng, strength)
     y, x = pick_point(area, rng)
     width, length = 0.8 * line_width(area.shape, rng), log_uniform(rng, 0.08, 0.8) * min(area.shape)
     heading, bend = rng.uniform(0, np.pi), rng.normal(0, 0.12)
@@ -89,6 +94,22 @@ def scratch(image: Array, area: Array, rng: Rng, strength: float) -> Pair:
     step = tone_step(image[window], strength, 110)
     step *= signed_step(image[window], step, rng, 0.4)
     return put_back(image, area, window, image[window] + step * random_tint(image, rng, 0.1), alpha)
+
+
+def _plain_stroke(image: Array, area: Array, rng: Rng, strength: float) -> Pair:
+    """An even, hard-edged line of one tone, jagged or in one sweep, as a tool or a pen leaves it."""
+    start = np.array(pick_point(area, rng)[::-1], dtype=np.float64)
+    turns, length = int(rng.integers(1, 6)), log_uniform(rng, 0.08, 0.6) * min(area.shape)
+    headings = rng.uniform(0, 2 * np.pi) + np.cumsum(np.append(0.0, rng.normal(0, 0.7, turns - 1)))
+    legs = length / turns * rng.uniform(0.4, 1.6, turns)
+    corners = np.vstack([start, start + np.cumsum(legs[:, None] * np.c_[np.cos(headings), np.sin(headings)], axis=0)])
+    along = np.linspace(0, turns, 10 * turns + 1)
+    path = np.c_[np.interp(along, range(turns + 1), corners[:, 0]), np.interp(along, range(turns + 1), corners[:, 1])]
+    width = rng.uniform(1.0, 2.2) * line_width(area.shape, rng)
+    window, alpha = ink_strokes(area.shape, [(path, np.full(len(path), width))])
+    step = tone_step(image[window], strength, 130)
+    step *= signed_step(image[window], step, rng, 0.4)
+    return put_back(image, area, window, image[window].mean((0, 1)) + step * random_tint(image, rng, 0.2), alpha)
 
 
 def stain(image: Array, area: Array, rng: Rng, strength: float) -> Pair:

@@ -147,19 +147,30 @@ def nut(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 
 def plate(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """A rectangular or round plate with drilled holes, slots and an engraved frame."""
+    """A rectangular plate with a grid of holes, drilled through or blind with a bright rim, and an engraved frame."""
     mask = np.zeros((2 * height, 2 * width), np.uint8)
     high, wide = height * rng.uniform(1.1, 1.75), width * rng.uniform(1.1, 1.75)
     top, left = height - high / 2, width - wide / 2
     first, last = np.array([left, top]).astype(int), np.array([left + wide, top + high]).astype(int)
     cv2.rectangle(mask, first.tolist(), last.tolist(), 255, -1)
-    frame, inset = np.zeros_like(mask), int(rng.uniform(0.03, 0.1) * min(high, wide))
-    cv2.rectangle(frame, (first + inset).tolist(), (last - inset).tolist(), 255, max(2, inset // 4))
-    rows, columns, size = rng.integers(1, 5), rng.integers(1, 5), rng.uniform(0.04, 0.09) * min(high, wide)
+    inner = []
+    if rng.random() < 0.6:
+        frame, inset = np.zeros_like(mask), int(rng.uniform(0.03, 0.1) * min(high, wide))
+        cv2.rectangle(frame, (first + inset).tolist(), (last - inset).tolist(), 255, max(2, inset // 4))
+        inner.append((frame, rng.uniform(0.6, 0.85)))
+    rows, columns, through = rng.integers(1, 8), rng.integers(1, 9), rng.random() < 0.5
+    size = min(rng.uniform(0.04, 0.1) * min(high, wide), 0.35 * high / (rows + 1), 0.35 * wide / (columns + 1))
+    holes, rims = np.zeros_like(mask), np.zeros_like(mask)
     for row in range(rows):
         for column in range(columns):
-            _disc(mask, top + high * (row + 1) / (rows + 1), left + wide * (column + 1) / (columns + 1), size, 0)
-    return _part(rng, mask, [(frame, rng.uniform(0.6, 0.85))])
+            y, x = top + high * (row + 1) / (rows + 1), left + wide * (column + 1) / (columns + 1)
+            _disc(holes, y, x, size, 255)
+            _disc(rims, y, x, size * 1.25, 255)
+    if through:
+        mask = cv2.subtract(mask, holes)
+    else:
+        inner += [(rims, rng.choice([0.7, 1.3, 1.7])), (holes, rng.uniform(0.1, 0.5))]
+    return _part(rng, mask, inner)
 
 
 def connector(rng: np.random.Generator, height: int, width: int) -> np.ndarray:

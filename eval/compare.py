@@ -23,14 +23,15 @@ from assistant.errors import LookTwiceError
 from eval import metrics
 from eval.aupimo import aupimo_scores
 from eval.predictions import keys_of, read_predictions, read_settings
-from eval.score import VERDICT, cell, groups_of, is_peer, read_truths
+from eval.score import VERDICT, groups_of, is_peer, read_truths
+from eval.tables import cell
 
 Row = dict[str, Any]
 FIGURES: dict[str, Callable[[Sequence[Row]], float | None]] = {
     name: getattr(metrics, name)
     for name in (
-        "image_auroc", "image_ap", "image_f1_max", "balanced_accuracy", "accuracy", "f1", "ece", "faithfulness",
-        "hallucination_rate",
+        "image_auroc", "image_ap", "image_f1_max", "yes_no", "balanced_accuracy", "accuracy", "f1", "ece",
+        "faithfulness", "hallucination_rate",
     )
 }  # fmt: skip
 """Figures that follow from rows alone, so that resampling pictures is quick."""

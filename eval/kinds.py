@@ -1,4 +1,4 @@
-"""Whether the words name the right kind of defect, against the kind that the set states.
+"""Whether words and look name the right kind of defect, against the kind that the set states.
 
 A set's defect types and the words of an answer are both brought to the names of `data.knowledge`. What counts are
 anomalous pictures whose kind is known and whose answer says yes: an answer that sees no defect cannot name one, and is
@@ -34,21 +34,28 @@ def kind_accuracy(rows: Sequence[dict[str, Any]]) -> float | None:
     return sum(truth == named for truth, named in pairs) / len(pairs) if pairs else None
 
 
-def likeliest_kind_accuracy(rows: Sequence[dict[str, Any]]) -> float | None:
-    """Share of anomalous pictures of a known kind whose look holds that kind for the likeliest; needs no words.
+def likeliest_kinds(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+    """(true kind, likeliest kind of the look or NO_KIND) of every anomalous picture of a known kind; needs no words.
 
-    A look that names no kind is wrong. None when no row counts, or when the run is from before looks named kinds.
+    Rows from before looks named kinds do not count.
     """
-    known = [row for row in rows if row["label"] == 1 and canonical(row.get("defect") or "") and "kinds" in row]
-    if not known:
-        return None
-    right = [bool(row["kinds"]) and row["kinds"][0][0] == canonical(row["defect"]) for row in known]
-    return sum(right) / len(right)
+    pairs = []
+    for row in rows:
+        truth = canonical(row.get("defect") or "") if row["label"] == 1 else None
+        if truth is not None and "kinds" in row:
+            pairs.append((truth, row["kinds"][0][0] if row["kinds"] else NO_KIND))
+    return pairs
 
 
-def confusion(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, int]]:
-    """{true kind: {named kind: answers}}, only what occurs; names in order, NO_KIND last."""
-    counts = Counter(named_kinds(rows))
+def likeliest_kind_accuracy(rows: Sequence[dict[str, Any]]) -> float | None:
+    """Share of `likeliest_kinds` that are right; a look that names no kind is wrong. None when no row counts."""
+    pairs = likeliest_kinds(rows)
+    return sum(truth == named for truth, named in pairs) / len(pairs) if pairs else None
+
+
+def confusion(pairs: Sequence[tuple[str, str]]) -> dict[str, dict[str, int]]:
+    """{true kind: {named kind: how often}} of pairs of those, only what occurs; names in order, NO_KIND last."""
+    counts = Counter(pairs)
     table: dict[str, dict[str, int]] = {}
     for truth, named in sorted(counts, key=lambda pair: (pair[0], pair[1] == NO_KIND, pair[1])):
         table.setdefault(truth, {})[named] = counts[truth, named]

@@ -55,6 +55,35 @@ def balanced_accuracy(rows: Sequence[Row]) -> float | None:
     return float(np.mean(shares))
 
 
+def yes_no(rows: Sequence[Row]) -> float | None:
+    """Mean of the shares of normals answered no and anomalies answered yes; see `answer_of`. Needs both labels.
+
+    Two-valued, as the field reports its yes/no questions; `balanced_accuracy` is of the verdict, which may be unsure.
+    None when a row has neither words nor a stated probability.
+    """
+    answers = [answer_of(row) for row in rows]
+    if any(not row.get("explanation") and said is None for row, said in zip(rows, answers, strict=True)):
+        return None
+    shares = []
+    for label in (0, 1):
+        group = [said is bool(label) for row, said in zip(rows, answers, strict=True) if row["label"] == label]
+        if not group:
+            return None
+        shares.append(np.mean(group))
+    return float(np.mean(shares))
+
+
+def answer_of(row: Row) -> bool | None:
+    """The assistant's own yes or no: what its words begin with; without words the likelier side of its probability.
+
+    None when the words begin with neither, which is right for no label, and when there is neither.
+    """
+    if row.get("explanation"):
+        return says_yes(row["explanation"])
+    stated = row.get("verdict_probability")
+    return None if stated is None else stated >= 0.5
+
+
 def accuracy(rows: Sequence[Row]) -> float | None:
     """Share of pictures whose verdict is right; "unsure" never is. Needs both labels, as `balanced_accuracy`."""
     if len({row["label"] for row in rows}) < 2:

@@ -14,8 +14,8 @@ from PIL import Image
 
 from assistant.render import overlay, plain
 from eval import charts, score
-from eval.kinds import NO_KIND
 from eval.sheet import as_look, kept_arrays
+from eval.tables import Shown, tables_of
 
 Row = dict[str, Any]
 CASES = 6
@@ -90,32 +90,7 @@ def page(run: Path, rows: list[Row], result: dict[str, Any]) -> str:
 
 def tables(result: dict[str, Any]) -> list[str]:
     """All tables as HTML."""
-    parts = []
-    for title, columns in score.shown_tables():
-        columns = tuple(name for name in columns if result["mean"][name] is not None)
-        if not columns:
-            continue
-        lines = [
-            ("", "/".join(part for part in (row["dataset"], row["category"]) if part), row) for row in result["rows"]
-        ]
-        lines.append(("mean", "mean of the sets", result["mean"]))
-        if len(result["mean_by_split"]) > 1:
-            lines += [("mean", f"mean of {split}", values) for split, values in result["mean_by_split"].items()]
-        lines += [("mean", f"{row['system']}, by product", row) for row in result["beside"]]
-        for row in score.detection_rows(result):
-            if any(row.get(name) is not None for name in columns):
-                given = f"{row['shots']}-shot" if row.get("shots") else (row.get("mode") or "").replace("_", "-")
-                lines.append(("published", f"{row['system']}, {row['set']} {given} (published)", row))
-        header = ["set", "normal", "anomalous", *(name.replace("_", " ") for name in columns)]
-        body = [
-            (kind, [name, *(score.cell(row.get(key)) for key in ("n_normal", "n_anomalous", *columns))])
-            for kind, name, row in lines
-        ]
-        parts.append(_table(title, header, body))
-    for title, header, lines in score.extra_tables(result):
-        parts.append(_table(title, header, [("published" if "(published)" in line[0] else "", line) for line in lines]))
-    if result["kinds"]:
-        parts.append(_kinds(result["kinds"]))
+    parts = [_table(shown) for shown in tables_of(result)]
     sources = sorted({(row["system"], row["source"]) for row in result["published"]})
     if sources:
         named = "; ".join(f"{system}: {source}" for system, source in sources)
@@ -187,28 +162,19 @@ def case(run: Path, index: int, row: Row) -> str:
     )
 
 
-def _table(title: str, header: Sequence[str], lines: Sequence[tuple[str, Sequence[str]]]) -> str:
-    """HTML of one table; `lines` are (css class, cells)."""
-    head = "".join(f"<th>{_text(name)}</th>" for name in header)
-    body = "".join(
-        f'<tr class="{kind}">' + "".join(f"<td>{_text(text)}</td>" for text in cells) + "</tr>" for kind, cells in lines
-    )
-    return (
-        f'<div class="scroll"><table><caption>{_text(title)}</caption><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
-
-
-def _kinds(confusion: dict[str, dict[str, int]]) -> str:
-    named = sorted({name for counts in confusion.values() for name in counts}, key=lambda n: (n == NO_KIND, n))
-    head = "".join(f"<th>{_text(name)}</th>" for name in ("true kind", *named))
+def _table(shown: Shown) -> str:
+    """HTML of one table."""
+    head = "".join(f"<th>{_text(name)}</th>" for name in shown.header)
     body = ""
-    for truth, counts in confusion.items():
-        cells = "".join(f"<td{' class=right' if name == truth else ''}>{counts.get(name, '')}</td>" for name in named)
-        body += f"<tr><td>{_text(truth)}</td>{cells}</tr>"
+    for number, (style, cells) in enumerate(shown.lines):
+        drawn = (
+            f"<td{' class=right' if (number, column) in shown.right else ''}>{_text(text)}</td>"
+            for column, text in enumerate(cells)
+        )
+        body += f'<tr class="{style}">{"".join(drawn)}</tr>'
     return (
-        '<div class="scroll"><table><caption>Kinds that answers name (columns) of each true kind</caption>'
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        f'<div class="scroll"><table><caption>{_text(shown.title)}</caption><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
     )
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import typer
 from rich.console import Console
 from rich.table import Column, Table
+from rich.text import Text
 
 from assistant import command
 from eval import clips, exams, kinds, metrics
@@ -24,34 +25,22 @@ from eval.aupro import aupro
 from eval.levels import Seen, seen
 from eval.predictions import read_predictions, read_settings
 from eval.published import published_for
+from eval.tables import CLIPS, COLUMNS, DOUBLE, SPEED, WORDS, Shown, tables_of
 from eval.text_metrics import read_text
 
-IMAGE = ("image_auroc", "image_ap", "image_f1_max", "f1_max")
-MAP = (
-    "pixel_auroc", "pixel_ap", "pixel_f1_max", "aupro", "aupimo", "pointing", "box_rate", "map_place_accuracy",
-    "lit_on_normals", "normal_top", "likeliest_kind_accuracy",
-)  # fmt: skip
-LOOK = IMAGE + MAP
-"""Figures of score and heatmap; no word enters."""
-WORDS = (
-    "balanced_accuracy", "accuracy", "precision", "recall", "f1", "ece", "word_place_accuracy", "place_accuracy",
-    "kind_accuracy", "agreement", "place_agreement", "hallucination_rate", "faithfulness",
-)  # fmt: skip
-"""Figures of the verdict and of the answers."""
-CLIPS = ("frame_auroc", "frame_ap", "pate", "when_iou")
-SPEED = ("seconds",)
 OURS = "looktwice"
 """Name of this project's own model among a run's settings."""
-COLUMNS = LOOK + WORDS + CLIPS + SPEED
 VERDICT = ("balanced_accuracy", "accuracy", "precision", "recall", "f1")
-DOUBLE = {"f1_max": "image_f1_max", "place_accuracy": "word_place_accuracy"}
-"""Columns that stand under two names, the second being the one that tables show."""
 _OF_MAPS = {"pixel_auroc", "pixel_ap", "pixel_f1_max", "pointing"}
 _OF_BOTH = {"map_place_accuracy", "word_place_accuracy", "box_rate"}
 
 
-def figures(rows: list[dict[str, Any]], truths: Sequence[metrics.Truth | Seen | None]) -> dict[str, Any]:
-    """All COLUMNS of a group of rows and their truths, None where not defined."""
+def figures(
+    rows: list[dict[str, Any]],
+    truths: Sequence[metrics.Truth | Seen | None],
+    columns: Sequence[str] = COLUMNS,
+) -> dict[str, Any]:
+    """The columns of a group of rows and their truths, None where not defined."""
     truths = [seen(truth) for truth in truths]
     values: dict[str, Any] = {
         "n_normal": sum(row["label"] == 0 for row in rows),
@@ -59,7 +48,7 @@ def figures(rows: list[dict[str, Any]], truths: Sequence[metrics.Truth | Seen | 
     }
     judged = all(row.get("verdict") is not None for row in rows)
     scaled = all(row.get("lit") is not None for row in rows)  # a peer's map has no absolute scale
-    for name in COLUMNS:
+    for name in columns:
         if name in DOUBLE:
             values[name] = values[DOUBLE[name]]
         elif name in ("aupro", "aupimo"):
@@ -130,10 +119,11 @@ def score_run(run: Path) -> dict[str, Any]:
 
     Returns:
         {"task", "model", "mode", "shots", "profile", "rows": one dict for each set or category, "mean": {column: mean
-        over the rows that have it}, "mean_by_split": the same for the rows of each split, "kinds": {true kind: {named
-        kind: answers}} over all sets, "published": rows of other systems, "beside": lines of other runs on the same
-        samples (`eval.beside`, empty without --beside), and, where a run has them, "detection" and "reasoning"
-        (VisA-D&R), "choices" (multiple choice), "questions" (our own)}.
+        over the rows that have it}, "mean_by_split": the same for the rows of each split, "all": yes or no, verdict and
+        words of all samples together (scores of different sets are never pooled), "kinds": {true kind: {named kind:
+        answers}} over all sets, "look_kinds": the same of the look's likeliest kind, "published": rows of other
+        systems, "beside": lines of other runs on the same samples (`eval.beside`, empty without --beside), and, where
+        a run has them, "detection" and "reasoning" (VisA-D&R), "choices" (multiple choice), "questions" (our own)}.
     """
     rows, settings = read_predictions(run), read_settings(run)
     return score_rows(run, rows, settings, read_truths(run, len(rows)))
@@ -145,7 +135,9 @@ def score_rows(
     """See `score_run`."""
     task = settings.get("task")
     table, splits = [], []
-    for dataset, category, chosen in groups_of(rows, task, is_peer(settings)):
+    groups = groups_of(rows, task, is_peer(settings))
+    every = [index for _, _, chosen in groups for index in chosen]
+    for dataset, category, chosen in groups:
         values = figures([rows[i] for i in chosen], [truths[i] for i in chosen])
         table.append({"dataset": dataset, "category": category, **values})
         splits.append(rows[chosen[0]].get("split", ""))
@@ -161,7 +153,9 @@ def score_rows(
             name: means([row for row, split in zip(table, splits, strict=True) if split == name])
             for name in sorted(set(splits) - {""})
         },
-        "kinds": kinds.confusion([row for row in rows if row["label"] is not None and row.get("explanation")]),
+        "all": figures([rows[i] for i in every], [truths[i] for i in every], WORDS),
+        "kinds": kinds.confusion(kinds.named_kinds([row for row in rows if row.get("explanation")])),
+        "look_kinds": kinds.confusion(kinds.likeliest_kinds([] if is_peer(settings) else rows)),
     }
     turns = [turn for row in rows for turn in row.get("turns", ())]
     if task == "visa_dr" and any(row.get("verdict") for row in rows):  # a peer has no verdict and no words
@@ -171,7 +165,6 @@ def score_rows(
     if any("options" in turn for turn in turns):
         result["choices"] = exams.choices(rows)
     if task == "questions":
-        groups = groups_of(rows, task)
         result["questions"] = {
             dataset: exams.own([rows[i] for i in chosen], [truths[i] and truths[i].cells for i in chosen])
             for dataset, _, chosen in groups
@@ -204,16 +197,8 @@ def main(
         result["beside"] = beside(run, others)
     (run / "metrics.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     console = Console(width=200)
-    for title, columns in shown_tables():
-        if any(result["mean"][name] is not None for name in columns):
-            console.print(_figure_table(title, columns, result))
-    for title, header, lines in extra_tables(result):
-        table = Table(*header, title=title)
-        for line in lines:
-            table.add_row(*line)
-        console.print(table)
-    if result["kinds"]:
-        console.print(_kind_table(result["kinds"]))
+    for shown in tables_of(result):
+        console.print(_drawn(shown))
     if report:
         from eval.report import write_report
 
@@ -221,100 +206,19 @@ def main(
         typer.echo(f"wrote {run / 'report.html'}")
 
 
-def shown_tables() -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """(title, columns) of the tables of figures; a column that stands under two names is shown once."""
-    titles = ("score of the look", "map of the look", "verdict and words", "clips, and seconds a sample")
-    return tuple(
-        (title, tuple(name for name in columns if name not in DOUBLE))
-        for title, columns in zip(titles, (IMAGE, MAP, WORDS, CLIPS + SPEED), strict=True)
-    )
-
-
-def extra_tables(result: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:
-    """(title, header, rows of cells) of VisA-D&R, multiple choice and own questions, published figures among them."""
-    tables = []
-    others = result["published"]
-    if "detection" in result:
-        detection, reasoning = result["detection"], result["reasoning"]
-        names = ("accuracy", "precision", "recall", "f1")
-        columns = (*names, "low_rouge_l", "low_sbert", "low_judge", "complex_sbert", "complex_judge")
-        words = {f"{kind}_{name}": value for kind, known in reasoning.items() for name, value in known.items()}
-        lines = [["this run, macro", *(cell({**detection["macro"], **words}.get(name)) for name in columns)]]
-        lines.append(["this run, micro", *(cell(detection["micro"].get(name)) for name in names), *[""] * 5])
-        lines += [[f"{row['system']} (published)", *(cell(row.get(name)) for name in columns)] for row in others]
-        tables.append(("VisA-D&R: detection and reasoning", ["system", *map(_label, columns)], lines))
-    if "choices" in result:
-        types = result["choices"]["types"] | {"mean of the types": result["choices"]["mean"]}
-        lines = [
-            [
-                name + (", balanced" if values.get("balanced") else ""), str(values.get("n", "")),
-                *(cell(values[key]) for key in ("likely", "parsed", "unparsed")),
-            ]
-            for name, values in types.items()
-        ]  # fmt: skip
-        lines += [[f"{row['system']} (published)", "", "", cell(row.get("accuracy")), ""] for row in others]
-        header = ["type of question", "n", "by letter likelihood", "by generated text", "names no option"]
-        tables.append(("multiple choice: share of right answers", header, lines))
-    if "questions" in result:
-        names = (
-            "n_normal", "n_anomalous", "verdict_accuracy", "place_accuracy", "type_accuracy", "size_accuracy",
-            "hallucination_rate", "agreement",
-        )  # fmt: skip
-        lines = [[name, *(cell(values[key]) for key in names)] for name, values in result["questions"].items()]
-        tables.append(("our own questions", ["set", *map(_label, names)], lines))
-    return tables
-
-
-def detection_rows(result: dict[str, Any]) -> list[dict[str, Any]]:
-    """The published rows that stand in the tables of figures: those whose columns are the tables' own."""
-    return [] if "detection" in result or "choices" in result else result["published"]
-
-
-def _figure_table(title: str, columns: tuple[str, ...], result: dict[str, Any]) -> Table:
-    """A row a set, and their mean; a column that no row has is left out, other cells without a figure are empty."""
-    columns = tuple(name for name in columns if result["mean"][name] is not None)
-    table = Table(Column("set", no_wrap=True), "normal", "anomalous", *map(_label, columns), title=title)
-    for row in result["rows"]:
-        name = "/".join(part for part in (row["dataset"], row["category"]) if part)
-        table.add_row(name, str(row["n_normal"]), str(row["n_anomalous"]), *(cell(row[column]) for column in columns))
-    table.add_section()
-    table.add_row("mean of the sets", "", "", *(cell(result["mean"][column]) for column in columns))
-    if len(result["mean_by_split"]) > 1:
-        for split, values in result["mean_by_split"].items():
-            table.add_row(f"mean of {split}", "", "", *(cell(values[column]) for column in columns))
-    if result["beside"]:
-        table.add_section()
-        for row in result["beside"]:
-            given = [cell(row.get(name)) for name in ("n_normal", "n_anomalous", *columns)]
-            table.add_row(f"{row['system']}, by product", *given)
-    published = [row for row in detection_rows(result) if any(row.get(name) is not None for name in columns)]
-    if published:
-        table.add_section()
-        for row in published:
-            name = f"{row['system']}, {row['set']} (published)"
-            table.add_row(name, "", "", *(cell(row.get(column)) for column in columns))
-    return table
-
-
-def _kind_table(confusion: dict[str, dict[str, int]]) -> Table:
-    """A row a true kind, a column a kind that was named, the right ones in bold; only kinds that occur."""
-    named = sorted({name for counts in confusion.values() for name in counts}, key=lambda n: (n == kinds.NO_KIND, n))
-    table = Table("true kind", *named, title="kinds: what the answers that say yes name (columns) of each true kind")
-    for truth, counts in confusion.items():
-        cells = [str(counts.get(name, "")) for name in named]
+def _drawn(shown: Shown) -> Table:
+    """One table for the terminal; texts of files stand as they are."""
+    first, *others = shown.header
+    table = Table(Column(first, no_wrap=True), *others, title=shown.title)
+    before = ""
+    for number, (style, cells) in enumerate(shown.lines):
+        if style != before:
+            table.add_section()
+        before = style
         table.add_row(
-            truth, *(f"[bold]{cell}[/]" if name == truth else cell for name, cell in zip(named, cells, strict=True))
+            *(Text(text, "bold" if (number, column) in shown.right else "") for column, text in enumerate(cells))
         )
     return table
-
-
-def _label(name: str) -> str:
-    return name.replace("_", " ")
-
-
-def cell(value: float | int | None) -> str:
-    """A figure as text; empty where there is none."""
-    return "" if value is None else str(value) if isinstance(value, int) else f"{value:.3f}"
 
 
 if __name__ == "__main__":

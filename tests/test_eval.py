@@ -13,10 +13,11 @@ from assistant import command
 from assistant.errors import RecordError
 from assistant.types import Finding, Look, Region
 from data import build
-from eval import kinds, metrics, run, score, sheet
+from eval import card, kinds, metrics, run, score, sheet
 from eval.predictions import complete_lines, read_predictions
 from eval.run import Task, predict, records_of
-from eval.score import COLUMNS, score_run
+from eval.score import score_run
+from eval.tables import COLUMNS, Shown
 from finetune import calibrate, look
 
 
@@ -37,6 +38,7 @@ def test_the_likeliest_kind_of_a_look_needs_no_words():
         row(0, words="") | {"defect": "good", "kinds": [["hole", 0.7]]},
     ]
     assert kinds.likeliest_kind_accuracy(seen) == pytest.approx(1 / 3)
+    assert kinds.confusion(kinds.likeliest_kinds(seen)) == {"crack": {"hole": 1, kinds.NO_KIND: 1}, "hole": {"hole": 1}}
     assert kinds.likeliest_kind_accuracy(seen[3:]) is None
     assert kinds.likeliest_kind_accuracy([row(1) | {"defect": "crack"}]) is None  # a run of an older version
 
@@ -52,6 +54,54 @@ def test_balanced_accuracy_counts_unsure_as_wrong():
     rows = [row(0, verdict="normal"), row(0, verdict="unsure"), row(1), row(1), row(1, verdict="normal"), row(1)]
     assert metrics.balanced_accuracy(rows) == pytest.approx((0.5 + 0.75) / 2)
     assert metrics.balanced_accuracy(rows[:2]) is None
+
+
+def test_yes_or_no_is_of_the_words_or_of_the_likelier_side():
+    words = [row(0, verdict="unsure", words="No."), row(1, verdict="unsure", words="Yes."), row(1, words="Perhaps.")]
+    assert metrics.yes_no(words) == pytest.approx((1 + 0.5) / 2) and metrics.balanced_accuracy(words) == 0.25
+    silent = [row(0, words="") | {"verdict_probability": 0.49}, row(1, words="") | {"verdict_probability": 0.5}]
+    assert metrics.yes_no(silent) == 1 and metrics.yes_no(silent[:1]) is None
+    assert metrics.yes_no([*silent, row(1, words="")]) is None
+    assert metrics.yes_no([*silent, row(0, words="Yes.") | {"verdict_probability": 0.1}]) == 0.75  # words come first
+
+
+def test_all_samples_together_and_the_mean_of_sets_are_two_figures(tmp_path, capsys):
+    def stated(dataset, label, probability, defect="good", likeliest=()):
+        return row(label, probability, "anomalous" if probability > 0.5 else "normal", words="") | {
+            "dataset": dataset, "verdict_probability": probability, "defect": defect, "image": str(probability),
+            "kinds": list(likeliest), "split": "val",
+        }  # fmt: skip
+
+    rows = [stated("a", 0, 0.1), stated("a", 1, 0.9, "crack", [["crack", 0.8]]), stated("b", 0, 0.6)]
+    rows += [stated("b", 1, 0.7, "hole"), stated("b", 1, 0.3, "x|[y", [["hole", 0.9]]), stated("b", 0, 0.2)]
+    write_run(tmp_path / "run", rows, [])
+    result = score_run(tmp_path / "run")
+    per_set = [metrics.ece(rows[:2]), metrics.ece(rows[2:])]
+    assert result["mean"]["ece"] == pytest.approx(np.mean(per_set)) and result["all"]["ece"] == metrics.ece(rows)
+    assert result["mean"]["ece"] != pytest.approx(result["all"]["ece"], abs=1e-3)
+    assert result["mean"]["yes_no"] == 0.75 and result["all"]["yes_no"] == pytest.approx(2 / 3)
+    assert "image_auroc" not in result["all"]
+    assert result["look_kinds"] == {"crack": {"crack": 1}, "hole": {kinds.NO_KIND: 1}}
+    for function in (score.main, card.main):
+        with pytest.raises(SystemExit) as stopped:
+            command.run(function, [str(tmp_path / "run")])
+        assert stopped.value.code == 0
+        shown = " ".join(capsys.readouterr().out.split())
+        assert "all samples together" in shown and "yes no" in shown and "hole" in shown
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "all samples together" in page and "<td class=right>1</td>" in page
+    assert "| crack | **1** |" in shown
+    (tmp_path / "run" / "metrics.json").write_text('{"rows": []}')
+    with pytest.raises(SystemExit) as stopped:
+        command.run(card.main, [str(tmp_path / "run")])
+    assert stopped.value.code == 2 and "no figures of this version" in capsys.readouterr().err
+
+
+def test_cells_of_markdown_hold_no_markup_of_the_files():
+    shown = Shown("t", ["set", "a"], [("", ["x|[y](z)", "1"]), ("mean", ["m", ""]), ("published", ["p_q", "2"])])
+    assert card.markdown(shown).splitlines() == [
+        "| set | a |", "| --- | --- |", r"| x\|\[y](z) | 1 |", "| **m** |  |", r"| *p\_q* | *2* |",
+    ]  # fmt: skip
 
 
 def test_verdict_figures_by_hand_and_against_scikit_learn():
@@ -120,14 +170,14 @@ def test_kinds_count_on_known_anomalies_whose_answer_says_yes():
         said("crack", ""),
     ]
     assert kinds.kind_accuracy(rows) == pytest.approx(2 / 5)
-    table = kinds.confusion(rows)
+    table = kinds.confusion(kinds.named_kinds(rows))
     assert table == {
         "circuit fault": {"circuit fault": 1, "hole": 1},
         "crack": {"scratch": 1, kinds.NO_KIND: 1},
         "scratch": {"scratch": 1},
     }
     assert list(table) == sorted(table) and list(table["crack"])[-1] == kinds.NO_KIND
-    assert kinds.kind_accuracy(rows[5:]) is None and kinds.confusion(rows[5:]) == {}
+    assert kinds.kind_accuracy(rows[5:]) is None and kinds.confusion(kinds.named_kinds(rows[5:])) == {}
 
 
 def test_pixel_auroc_pools_all_pixels_and_skips_unknown_masks():

@@ -80,6 +80,13 @@ def test_verdict_figures_are_counted_one_by_one(seed):
     wanted = {
         "accuracy": (hits + rejected) / len(rows) if both else None,
         "balanced_accuracy": (hits / anomalies + rejected / normals) / 2 if both else None,
+        "yes_no": (
+            sum(row["label"] == 1 and row["score"] >= 0.5 for row in rows) / anomalies
+            + sum(row["label"] == 0 and row["score"] < 0.5 for row in rows) / normals
+        )
+        / 2
+        if both
+        else None,
         "precision": hits / (hits + false) if both and hits + false else None,
         "recall": hits / anomalies if anomalies else None,
         "f1": 2 * hits / (hits + false + anomalies) if both else None,
