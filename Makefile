@@ -3,7 +3,7 @@ PROFILE ?= embedded
 DATA ?= ../shared/data
 BIN := .venv/bin
 
-.PHONY: chat test format lint bench train-embedded leave-out eval-val screenshot
+.PHONY: chat test format lint bench train-embedded leave-out eval-val screenshot retrain
 
 chat: .venv/ready
 	$(BIN)/python app.py --profile $(PROFILE)
@@ -40,6 +40,11 @@ train-embedded: .venv/ready
 # Every set judged by a model that never saw it, on the cached features of train-embedded.
 leave-out: .venv/ready
 	$(BIN)/python -m finetune.leave_out --data $(DATA) --features runs/embedded/look/features --steps 250
+
+# What users have corrected: a short training that keeps its weights only if validation does not fall.
+retrain: .venv/ready
+	$(BIN)/python -m data.feedback export runs/corrections
+	$(BIN)/python -m finetune.retrain --corrections runs/corrections --data $(DATA) --profile $(PROFILE)
 
 eval-val: .venv/ready
 	$(BIN)/python -m eval.run manifest --data $(DATA) --split val --out runs/val --profile $(PROFILE)

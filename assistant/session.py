@@ -73,9 +73,13 @@ class Turn:
 
 @dataclass(frozen=True)
 class Stage:
-    """What the assistant is doing now: "remembering", "looking", "answering" or "deciding"."""
+    """What the assistant is doing now: "remembering", "looking", "answering" or "deciding".
+
+    A desk says "waiting" as well, with the number of questions that are `ahead`.
+    """
 
     name: str
+    ahead: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,6 +149,16 @@ class Session:
     def looks(self) -> tuple[Look, ...]:
         """The looks kept, oldest first."""
         return tuple(self._looks)
+
+    def use(self, inspector: Inspects) -> None:
+        """Go on with this model. Looks, turns and references of another one are forgotten: they mean nothing to it.
+
+        The newest picture is looked at again with the next question.
+        """
+        if inspector is not self._inspector:
+            self._inspector, self._memory = inspector, None
+            self._looks, self._turns = [], []
+            self._outdated = self._media is not None
 
     def take_back(self) -> None:
         """Forget the newest turn; its look is kept."""
