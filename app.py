@@ -9,6 +9,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import unquote
@@ -21,13 +22,14 @@ from gradio.components.api_component import Api  # noqa: E402
 from gradio.data_classes import FileDataDict  # noqa: E402
 from gradio.utils import get_upload_folder  # noqa: E402
 
-from assistant import render  # noqa: E402
+from assistant import load, render  # noqa: E402
 from assistant.desk import Desk, Talk  # noqa: E402
 from assistant.errors import LookTwiceError, MediaError  # noqa: E402
 from assistant.exchange import linked  # noqa: E402
 from assistant.media import read_media  # noqa: E402
 from assistant.prompts import DEFAULT_QUESTION, MAX_QUESTION  # noqa: E402
 from assistant.session import Done, Looked, Stage, Words  # noqa: E402
+from assistant.tiling import checked_tiles  # noqa: E402
 from assistant.types import Media  # noqa: E402
 from data.examples import example_pictures  # noqa: E402
 from folder_tab import build_tab  # noqa: E402
@@ -251,6 +253,7 @@ def build(desk: Desk) -> Page:
                 **parts.views.show(None),
                 **parts.chips.show(fresh),
                 parts.rate: 0,
+                parts.report.files: gr.File(None, visible=False),
                 parts.chatbot: [],
                 parts.meter: "",
                 parts.overlay: None,
@@ -285,7 +288,7 @@ def build(desk: Desk) -> Page:
                 held.add_references(read_uploads(references or []))
                 job = desk.submit(
                     lambda: desk.inspector.inspect(
-                        media, str(words or DEFAULT_QUESTION), references=held.references, rate=rate
+                        media, str(words or DEFAULT_QUESTION), references=held.references, rate=rate, tiles=desk.tiles
                     )
                 )
                 return job.result().to_dict()
@@ -307,7 +310,8 @@ def build(desk: Desk) -> Page:
         parts.views.wire(parts.talk, parts.overlay, parts.show_exchange, parts.panel)
         panel = [*parts.panel, *parts.chips.buttons]
         strip = [parts.talk, parts.drop, parts.strip, parts.held]
-        fresh = [*strip, parts.rate, parts.chatbot, parts.status, *panel]
+        parts.report.wire(desk, parts.talk)
+        fresh = [*strip, parts.rate, parts.report.files, parts.chatbot, parts.status, *panel]
         parts.new.click(new, [parts.talk], fresh, queue=False, api_name="new")
         parts.chatbot.clear(new, [parts.talk], fresh, queue=False, api_visibility="private")
         parts.drop.upload(add, [parts.drop, parts.talk], strip, api_name="references", **quiet)
@@ -339,12 +343,21 @@ def main(
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen at.")] = 7860,
     max_file_size: Annotated[str, typer.Option(help="Largest upload.")] = "200mb",
+    tiles: Annotated[str | None, typer.Option(help="Look tile by tile too: auto, or a side in pixels.")] = None,
+    adapter: Annotated[str | None, typer.Option(help="Of a OneVision profile: our weights.")] = None,
+    quantization: Annotated[str | None, typer.Option(help="Of a OneVision profile: 4bit.")] = None,
+    device_map: Annotated[str | None, typer.Option(help="Of a OneVision profile: auto.")] = None,
 ) -> None:
     """Serve the chat page."""
+    try:
+        tiles = checked_tiles(tiles)
+    except LookTwiceError as error:
+        raise typer.BadParameter(str(error), param_hint="--tiles") from None
+    loader = partial(load, adapter=adapter, quantization=quantization, device_map=device_map)
     uploads = tempfile.mkdtemp(prefix="looktwice-")  # of this run alone, gone with it
     os.environ["GRADIO_TEMP_DIR"] = uploads
     atexit.register(shutil.rmtree, uploads, ignore_errors=True)
-    serve(build(Desk(profile)), host, port, max_file_size)
+    serve(build(Desk(profile, loader, tiles)), host, port, max_file_size)
 
 
 if __name__ == "__main__":

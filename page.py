@@ -14,6 +14,7 @@ from assistant.gauge import gauge_html
 from assistant.prompts import DEFAULT_QUESTION, MAX_QUESTION
 from assistant.types import Finding, Look, Media
 from panels.chips import Chips
+from panels.report import ReportPanel
 from panels.settings import Settings
 from panels.views import Views
 
@@ -38,6 +39,7 @@ class Parts:
     def __init__(self, profile: str = "embedded") -> None:
         self.talk = gr.State(None)
         self.views = Views()
+        self.report = ReportPanel()
         gr.Markdown(
             "# LookTwice\nShow it a picture: it says whether something is wrong, where, and why.", elem_id="title"
         )
@@ -91,6 +93,8 @@ class Parts:
         with gr.Row():
             self.stop = gr.Button("Stop", size="md", min_width=100)
             self.new = gr.Button("New conversation", size="md", min_width=100)
+            self.report.build_button()
+        self.report.build_files()
         with gr.Accordion("Normal references", open=False, elem_id="references"):
             self._build_references()
 

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from assistant import load
 from assistant.errors import LookTwiceError, MediaError
-from assistant.exchange import Exchange
+from assistant.exchange import Exchange, small_look
 from assistant.session import Event, Session, Words
 from assistant.threshold import checked_rate
 from assistant.types import Finding, Look, Media
 
 if TYPE_CHECKING:
     from assistant.inspector import Inspector
+    from assistant.tiling import Tiles
 
 POLL = 0.2
 """Seconds between two looks at the stop signal while other conversations have the model."""
@@ -35,12 +36,13 @@ class Desk:
 
     Attributes:
         profile: name of the profile.
+        tiles: how every picture is looked at, see `Inspector.look`.
         loaded: done when loading has succeeded or failed.
         failure: why the model could not be loaded, empty while loading and when it is there.
     """
 
-    def __init__(self, profile: str, loader: Callable[[str], Inspector] = load) -> None:
-        self.profile = profile
+    def __init__(self, profile: str, loader: Callable[[str], Inspector] = load, tiles: Tiles = None) -> None:
+        self.profile, self.tiles = profile, tiles
         self._worker = ThreadPoolExecutor(1, "looktwice-model")
         self._inspector: Inspector | None = None
         self.failure = ""
@@ -68,7 +70,7 @@ class Desk:
 
     def session(self) -> Session:
         """A new conversation; raises LookTwiceError when there is no model."""
-        return Session(self.inspector)
+        return Session(self.inspector, self.tiles)
 
     def answer(
         self, session: Callable[[], Session], question: str, media: Media | None, stop: threading.Event
@@ -183,6 +185,9 @@ class Talk:
         """What came of the newest exchange. What the session has forgotten is let go of in the others too."""
         newest = self.exchanges[-1]
         newest.look, newest.answer, newest.finding, newest.kept = look, answer, finding, bool(answer)
+        if look is not None:
+            known = (each.record for each in self.exchanges[:-1] if each.look is look and each.record is not None)
+            newest.record = next(known, None) or small_look(look)
         held = self._session.looks if self._session else ()
         latest = next((exchange for exchange in reversed(self.exchanges) if exchange.media is not None), None)
         for exchange in self.exchanges:

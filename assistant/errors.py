@@ -43,3 +43,7 @@ class MemoryFileError(LookTwiceError):
 
 class RateError(LookTwiceError):
     """A false-alarm rate that cannot be asked for."""
+
+
+class RecipeError(LookTwiceError):
+    """A training recipe that cannot be read, or whose settings cannot work."""

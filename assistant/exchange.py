@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+import numpy as np
+from PIL import Image
 
 from assistant.prompts import place_words
 from assistant.types import Finding, Look, Media, Region
 
 LINK = "#spot-"
 """How the address of a link to a region begins: "#spot-3-1" is the first region of the third exchange."""
+
+RECORD_SIDE = 480
+"""Longest side of the picture and heatmap of a look that is kept for the report, pixels."""
 
 
 @dataclass(eq=False)
@@ -26,6 +32,7 @@ class Exchange:
         look: what it is about; let go of once the conversation has forgotten it.
         finding: the verdict, None without a picture and after a stop.
         kept: whether the session holds this turn.
+        record: the look, small and without tokens: what a report shows of it when `look` has gone.
     """
 
     number: int
@@ -36,6 +43,16 @@ class Exchange:
     look: Look | None = None
     finding: Finding | None = None
     kept: bool = False
+    record: Look | None = None
+
+
+def small_look(look: Look) -> Look:
+    """A look to be shown only: picture and heatmap at most RECORD_SIDE pixels long, no tokens; boxes as they were."""
+    shrink = min(1.0, RECORD_SIDE / max(look.heatmap.shape))
+    size = tuple(max(1, round(side * shrink)) for side in look.heatmap.shape[::-1])
+    heatmap = np.asarray(Image.fromarray(look.heatmap).resize(size, Image.Resampling.BOX))
+    thumbnail = np.asarray(Image.fromarray(look.thumbnail).resize(size, Image.Resampling.BOX))
+    return replace(look, heatmap=heatmap, thumbnail=thumbnail, tokens={})
 
 
 def linked(text: str, regions: Sequence[Region], number: int) -> str:

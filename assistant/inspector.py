@@ -1,16 +1,8 @@
-"""The Python API: look once, ask many times.
-
-from assistant import load
-inspector = load("embedded")
-look = inspector.look(picture)
-for piece in inspector.ask(look, "Where is it?"):
-print(piece, end="")
-"""
+"""The Python API: look once, ask many times. The README shows how."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 import time
 from collections import Counter
@@ -24,13 +16,13 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 
 from assistant.calibration import PIXEL_THRESHOLD
-from assistant.errors import MediaError, MemoryFileError, QuestionError
+from assistant.clip_look import LooksAtClips
+from assistant.clip_words import clip_opening
+from assistant.errors import MediaError, MemoryFileError
 from assistant.kinds import likely_kinds
 from assistant.loading import Loaded, compose
-from assistant.media import media_from_array, media_from_image, read_media
 from assistant.memory import assemble, distance_to, see
 from assistant.memory_file import load_memory, save_memory
 from assistant.modeling import LookTokens
@@ -39,7 +31,6 @@ from assistant.processing import resize
 from assistant.profiles import read_profile
 from assistant.prompts import (
     DEFAULT_QUESTION,
-    MAX_QUESTION,
     asks_verdict,
     conversation,
     says_yes,
@@ -48,19 +39,20 @@ from assistant.prompts import (
 from assistant.reference import References
 from assistant.regions import MIN_AREA, find_regions
 from assistant.runtime import TextRuntime, TransformersRuntime
+from assistant.sources import Source, as_media, checked_question
 from assistant.threshold import DEFAULT_RATE, checked_rate
-from assistant.tiles import Tiles, look_closer, tile_boxes
-from assistant.types import MAX_MAP_SIDE, MAX_REFERENCES, Finding, Look, Media, Timings
+from assistant.tiles import look_closer, tile_boxes
+from assistant.tiling import Tiles
+from assistant.types import MAX_MAP_SIDE, MAX_REFERENCES, Finding, Look, Timings
+from assistant.views import as_views, one_of, views_of
 
 MAX_WORDS = 120
 """Tokens of one answer."""
 HISTORY_TURNS = 4
 """Earlier turns that enter the prompt; older ones are left out, the look never is."""
 
-Source = Media | np.ndarray | Image.Image | bytes | os.PathLike
 
-
-class Inspector:
+class Inspector(LooksAtClips):
     """A loaded model. Safe to use from several threads: looks share nothing, answers wait for each other.
 
     Attributes:
@@ -160,7 +152,7 @@ class Inspector:
 
         Args:
             source: a Media, an [H, W, 3] uint8 array, a PIL image, the bytes of a file, or a `pathlib.Path` that the
-                caller vouches for. Plain strings are refused.
+                caller vouches for. Plain strings are refused. Of a Media with several views each is looked at.
             references: normal pictures of the same product, or what `remember` kept of them.
             rate: the false-alarm rate that sets the threshold, as `threshold.checked_rate` takes it; None means
                 DEFAULT_RATE with references and the stored balanced point without.
@@ -174,6 +166,11 @@ class Inspector:
         start = time.perf_counter()
         rate = checked_rate(rate)
         media = as_media(source)
+        if media.kind == "views":
+            if not isinstance(references, References) and len(references):
+                references = self.remember(references)
+            looks = [self.look(view, references, rate=rate, tiles=tiles) for view in views_of(media)]
+            return one_of(looks, media, self.calibration.threshold_of_most)
         frame = media.frames[0]
         boxes = tile_boxes(frame.size, tiles, self.processor)
         memory = references if isinstance(references, References) else None
@@ -218,6 +215,20 @@ class Inspector:
         names = self.processor.config.heatmap_config.kinds
         kinds = likely_kinds(look.relative, regions, output.kind_logits[0], names)
         return replace(look, kinds=kinds, look_s=time.perf_counter() - start)
+
+    def look_views(
+        self,
+        sources: Sequence[Source],
+        references: References | Sequence[Source] = (),
+        *,
+        rate: float | None = None,
+        tiles: Tiles = None,
+    ) -> Look:
+        """Looks at 1 to MAX_VIEWS views of one object; the most suspicious one speaks for it, see `Look.views`.
+
+        Args and errors as `look`; MediaError also for no view or too many.
+        """
+        return self.look(as_views([as_media(source) for source in sources]), references, rate=rate, tiles=tiles)
 
     def threshold(self, memory: References | None = None, rate: float | None = None) -> tuple[float, str]:
         """The score from which a picture is called anomalous, 0..1, and a sentence saying where it comes from.
@@ -279,6 +290,9 @@ class Inspector:
     def _stream(
         self, look: Look | None, question: str, history: list[tuple[str, str]], stop: threading.Event | None
     ) -> Iterator[str]:
+        if look is not None and look.clip is not None and (said := clip_opening(look.clip, question)):
+            yield said  # measured: the language model has learned from pictures alone
+            return
         ids, tokens = self.prompt(look, question, history)
         judged = look is not None and asks_verdict(question)
         bias = self.calibration.first_word_bias(look.evidence) if judged else 0.0
@@ -294,15 +308,17 @@ class Inspector:
         messages = conversation(question, history, head, self.processor.specials)
         tokens = None
         if look is not None:
-            values = {name: torch.tensor(value).unsqueeze(0) for name, value in look.tokens.items()}
-            tokens = self.model.tokens_class(**values)
+            shown = (look.views if self.processor.speaks_of_views else ()) or (look,)
+            tokens = self.model.joined([self.model.tokens_class(**as_batch(one.tokens)) for one in shown])
         return self.processor.ids(messages), tokens
 
     def yes_probability(self, look: Look) -> float:
-        """Calibrated probability that something is wrong, from the words and the look together, 0..1.
+        """Calibrated probability that something is wrong, from words and look, of a clip from the look, 0..1.
 
         The words: "Yes" against "No" as first word of the answer to DEFAULT_QUESTION, kept for the life of the look.
         """
+        if look.clip is not None:
+            return look.relative
         if look not in self._first_words:
             ids, tokens = self.prompt(look, DEFAULT_QUESTION, ())
             self._first_words[look] = self.runtime.first_word(ids, tokens)
@@ -321,7 +337,8 @@ class Inspector:
         if look.doubt:
             verdict = "unsure"
         warnings = list(look.warnings)
-        if self.calibration.contradicts(self._first_words[look], look.evidence):
+        keys = (look,) if look.clip is None else look.clip.keys
+        if look.clip is None and self.calibration.contradicts(self._first_words[look], look.evidence):
             words, score = ("normal", "anomalous") if look.evidence > 0 else ("anomalous", "normal")
             warnings.append(
                 f"The words say {words}, the look's score {look.score:.2f} says {score} "
@@ -331,7 +348,7 @@ class Inspector:
             warnings.append("The verdict is anomalous, but the map shows no single place.")
         if verdict == "normal" and look.regions:
             warnings.append(f"The verdict is normal, but the map is lit ({look.regions[0].place}): look there.")
-        if words_match_map(explanation, look.regions) is False:
+        if words_match_map(explanation, [one for key in keys for one in key.regions]) is False:
             warnings.append("The words name a place that the map does not show: trust the map.")
         spoken = says_yes(explanation)
         if spoken is not None and verdict != "unsure" and spoken != (verdict == "anomalous"):
@@ -350,6 +367,8 @@ class Inspector:
             timings=timings or Timings(load_s=self.load_s, look_s=look.look_s),
             profile=self.profile,
             references=look.references,
+            clip=look.clip,
+            view=look.view,
         )
 
     def inspect(
@@ -373,26 +392,6 @@ class Inspector:
         return self.finding(look, "".join(pieces).strip(), timings)
 
 
-def as_media(source: Source) -> Media:
-    """Any accepted source as a Media; see `Inspector.look`."""
-    if isinstance(source, Media):
-        return source
-    if isinstance(source, np.ndarray):
-        return media_from_array(source)
-    if isinstance(source, Image.Image):
-        return media_from_image(source)
-    return read_media(source)
-
-
-def checked_question(question: str) -> str:
-    """The question without blanks around it.
-
-    Raises:
-        QuestionError: empty, or longer than MAX_QUESTION characters.
-    """
-    text = question.strip()
-    if not text:
-        raise QuestionError("The question is empty.")
-    if len(text) > MAX_QUESTION:
-        raise QuestionError(f"The question has {len(text)} characters; {MAX_QUESTION} are allowed.")
-    return text
+def as_batch(tokens: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
+    """Tokens of a look as a batch of one."""
+    return {name: torch.tensor(value).unsqueeze(0) for name, value in tokens.items()}

@@ -180,6 +180,11 @@ class LookTwiceForConditionalGeneration(PreTrainedModel):
         return self.language_model.get_input_embeddings()
 
     tokens_class = LookTokens
+
+    def joined(self, tokens: Sequence[LookTokens]) -> LookTokens:
+        """Tokens of one picture, as they enter a prompt; only the first picture's, for prompts hold one look."""
+        return tokens[0]
+
     prompts_as_ids = False
     """Prompts with a look go to the library's generate as embeddings, and do not come back."""
 

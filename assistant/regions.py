@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from assistant.types import PLACES, Region
+from assistant.types import PLACES, SUSPICIOUS, Look, Region
 
 MAX_REGIONS = 6
 MIN_AREA = 0.0001
@@ -39,8 +39,7 @@ def find_regions(
     if not lit.any():
         return ()
     height, width = heatmap.shape
-    labels, count = ndimage.label(_joined(lit), structure=np.ones((3, 3)))
-    labels = np.where(lit, labels, 0)
+    labels, count = _labels(lit)
     grey = pixels.astype(np.float32).mean(axis=2)
     regions = []
     for number, window in enumerate(ndimage.find_objects(labels, max_label=count), start=1):
@@ -88,6 +87,35 @@ def cells_of(mask: np.ndarray, share: float = 0.2) -> set[str]:
         for j, c in enumerate(columns)
         if mask[np.ix_(r, c)].sum() >= share * total
     }
+
+
+def region_masks(look: Look) -> list[np.ndarray]:
+    """Where each of a look's regions is, [h, w] bool at the size of its heatmap, in the order of the regions."""
+    lit = look.heatmap >= SUSPICIOUS
+    labels, count = _labels(lit)
+    shape = (look.heatmap.shape[1], look.heatmap.shape[0])
+    windows = ndimage.find_objects(labels, max_label=count)
+    boxes = [(number, _scaled_box(window, shape, look.size)) for number, window in enumerate(windows, 1) if window]
+    masks = []
+    for region in look.regions:
+        # a heatmap that was made smaller since has slightly other boxes
+        number = max(boxes, key=lambda known: _overlap(known[1], region.box), default=(0, ()))[0]
+        masks.append(labels == number if number else np.zeros_like(lit))
+    return masks
+
+
+def _overlap(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> float:
+    """Intersection over union of two boxes."""
+    wide = max(0, min(one[2], other[2]) - max(one[0], other[0]))
+    high = max(0, min(one[3], other[3]) - max(one[1], other[1]))
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
+    return wide * high / max(1, sum(areas) - wide * high)
+
+
+def _labels(lit: np.ndarray) -> tuple[np.ndarray, int]:
+    """[H, W] number of the region that each lit pixel belongs to, 0 elsewhere; and how many there are."""
+    labels, count = ndimage.label(_joined(lit), structure=np.ones((3, 3)))
+    return np.where(lit, labels, 0), count
 
 
 def _joined(lit: np.ndarray) -> np.ndarray:

@@ -321,3 +321,16 @@ def test_the_page_asks_no_other_site_for_anything(served: Served) -> None:
 def test_the_page_imports_no_torch() -> None:
     code = "import sys, app; assert not {'torch', 'transformers'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)
+
+
+def test_one_click_makes_the_report_of_the_conversation(served: Served, cracked: Path) -> None:
+    client = served.client()
+    with pytest.raises(AppError, match="nothing to report"):
+        client.predict(api_name="/report")
+    chat(client, "Is there <b>anything</b> wrong?", cracked)
+    chat(client, "Where is it?")
+    files = client.predict(api_name="/report")
+    files = [Path(file) for file in (files["value"] if isinstance(files, dict) else files)]
+    assert [file.suffix for file in files] == [".html", ".pdf", ".json", ".json", ".zip"]
+    page = files[0].read_text(encoding="utf-8")
+    assert "anything&lt;/b&gt; wrong" in page and page.count("data:image/jpeg") == 2

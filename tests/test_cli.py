@@ -174,3 +174,18 @@ def test_pictures_of_every_mode_are_taken(loaded: Inspector, tmp_path: Path) -> 
     Image.fromarray(np.full((40, 50), 900, np.uint16)).save(file)
     code, out, _ = run(file, "--json")
     assert code == 0 and any("16-bit" in warning for warning in json.loads(out)["warnings"])
+
+
+def test_a_report_is_written_beside_the_answer(loaded: Inspector, cracked: Path, tmp_path: Path) -> None:
+    code, _, _ = run(cracked, "--report", tmp_path / "out")
+    assert code == 0
+    found = json.loads((tmp_path / "out" / "findings.json").read_text(encoding="utf-8"))
+    assert found["passages"][0]["finding"]["score"] == round(loaded.look(cracked).score, 4)
+    assert (tmp_path / "out" / "report.pdf").read_bytes().startswith(b"%PDF-")
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_loading(
+    unloaded: None, cracked: Path, tmp_path: Path
+) -> None:
+    code, _, error = run(cracked, "--report", tmp_path / "none" / "out")
+    assert code == 2 and "--report cannot be written" in error
