@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from assistant.prompts import DEFAULT_QUESTION
+from assistant.answer import QUESTIONS, wants_parts
+from assistant.prompts import DEFAULT_QUESTION, asks_verdict
 from assistant.threshold import checked_rate
 from assistant.types import Finding, Look, Media, Timings
 
@@ -100,7 +101,22 @@ class Done:
     stopped: bool = False
 
 
-Event = Stage | Looked | Words | Done
+@dataclass(frozen=True, eq=False)
+class Decided:
+    """The verdict, before the parts of the answer that follow."""
+
+    finding: Finding
+
+
+@dataclass(frozen=True)
+class Part:
+    """One more part of the answer, by its name in `answer.QUESTIONS`."""
+
+    name: str
+    text: str
+
+
+Event = Stage | Looked | Words | Decided | Part | Done
 
 
 class Session:
@@ -188,15 +204,24 @@ class Session:
         self._media, self._outdated = media, False
         return look
 
-    def ask(self, question: str, media: Media | None = None, *, stop: threading.Event | None = None) -> Iterator[Event]:
+    def ask(
+        self,
+        question: str,
+        media: Media | None = None,
+        *,
+        stop: threading.Event | None = None,
+        parts: bool = False,
+    ) -> Iterator[Event]:
         """Answer one question, as events: remembering, looking, Looked, answering, Words..., deciding, Done.
 
-        The first comes only where references are new, the first three where there is something new to look at.
+        The first comes only where references are new, the first three where there is something new to look at. With
+        `parts` a new picture that is asked about as a whole gives Decided, adding and Part... before Done.
 
         Args:
             question: the words of the user; empty with a picture means the default question.
             media: a new picture to attach first; without it the question is about the newest one.
             stop: ends the turn at the next word when it is set; what was said until then stays in the conversation.
+            parts: whether cause and advice are asked for where something is wrong; they do not enter the history.
 
         Raises LookTwiceError (a picture or question that cannot be used); the turn is then not kept.
         """
@@ -233,4 +258,19 @@ class Session:
         yield Stage("deciding")
         answer_s = time.perf_counter() - begun
         timings = Timings(self._inspector.load_s, look.look_s, first_word_s, answer_s)
-        yield Done(self._inspector.finding(look, text, timings), text)
+        finding = self._inspector.finding(look, text, timings)
+        if parts and media is not None and asks_verdict(question):
+            yield Decided(finding)
+            if wants_parts(finding):
+                yield Stage("adding")
+                yield from self._parts(look, [(question, text)], stop)
+        yield Done(finding, text)
+
+    def _parts(self, look: Look, history: list[tuple[str, str]], stop: threading.Event) -> Iterator[Part]:
+        """Cause and advice in the language model's words; a part that was stopped in the middle is left out."""
+        for name, question in QUESTIONS.items():
+            text = "".join(self._inspector.ask(look, question, history, stop=stop)).strip()
+            if stop.is_set():
+                return
+            if text:
+                yield Part(name, text)

@@ -15,7 +15,7 @@ LAYERS = [
     {
         "media", "regions", "picture", "render", "prompts", "configuration", "calibration", "profiles", "weights",
         "entries", "fusion", "threshold", "familiar", "clip_decoder", "gauge", "suggest",
-        "exchange", "versions", "corrections",
+        "exchange", "versions", "corrections", "answer",
     },
     {"clip_reader"},
     {"reference", "mutual", "batch_store", "memory_file"},
