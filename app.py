@@ -10,6 +10,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +21,7 @@ import typer  # noqa: E402
 from gradio.components.api_component import Api  # noqa: E402
 from gradio.utils import get_upload_folder  # noqa: E402
 
-from assistant import render  # noqa: E402
+from assistant import load, render  # noqa: E402
 from assistant.answer import in_parts  # noqa: E402
 from assistant.command import run  # noqa: E402
 from assistant.desk import MAX_WAITING, Desk, Talk  # noqa: E402
@@ -29,6 +30,7 @@ from assistant.exchange import Exchange, linked  # noqa: E402
 from assistant.media import read_media  # noqa: E402
 from assistant.prompts import MAX_QUESTION  # noqa: E402
 from assistant.session import Decided, Done, Looked, Part, Stage  # noqa: E402
+from assistant.tiling import checked_tiles  # noqa: E402
 from assistant.types import Media  # noqa: E402
 from data.examples import example_pictures  # noqa: E402
 from folder_tab import build_tab  # noqa: E402
@@ -334,15 +336,21 @@ def main(
         bool | None,
         typer.Option(help="Visitors may keep corrections and choose the model; by default on this machine."),
     ] = None,
+    tiles: Annotated[str | None, typer.Option(help="Look tile by tile too: auto, or a side in pixels.")] = None,
+    adapter: Annotated[str | None, typer.Option(help="Of a OneVision profile: our weights.")] = None,
+    quantization: Annotated[str | None, typer.Option(help="Of a OneVision profile: 4bit.")] = None,
+    device_map: Annotated[str | None, typer.Option(help="Of a OneVision profile: auto.")] = None,
 ) -> None:
     """Serve the chat page."""
+    loader = partial(load, adapter=adapter, quantization=quantization, device_map=device_map)
+    desk = Desk(profile, loader, checked_tiles(tiles))
     limits = Limits(max_file_size, read_auth(auth), root_path, mcp)
     uploads = tempfile.mkdtemp(prefix="looktwice-")  # of this run alone, gone with it
     os.environ["GRADIO_TEMP_DIR"] = uploads
     atexit.register(shutil.rmtree, uploads, ignore_errors=True)
     if host not in LOCAL and limits.auth is None:
         log.warning("Whoever reaches this address can use the page: --auth asks for a name and a password.")
-    serve(build(Desk(profile), host in LOCAL if learn is None else learn), host, port, limits)
+    serve(build(desk, host in LOCAL if learn is None else learn), host, port, limits)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""The command line: `python -m assistant PATH`. Exit code 0 for a finding, 2 for input that cannot be used."""
+"""The command line: `python -m assistant PATH`, a picture or a clip.
+
+Exit code 0 for a finding, 2 for input that cannot be used.
+"""
 
 from __future__ import annotations
 
@@ -17,21 +20,23 @@ from rich.text import Text
 
 from assistant.batch_command import EngineName
 from assistant.batch_command import run as run_folder
+from assistant.clip_reader import is_clip
 from assistant.command import BAD_INPUT
 from assistant.errors import LookTwiceError, MediaError, MemoryFileError, QuestionError
 from assistant.prompts import MAX_QUESTION
-from assistant.types import MAX_REFERENCES, Finding, Media
+from assistant.types import MAX_REFERENCES, ClipFile, Finding, Media
 
 if TYPE_CHECKING:
     from assistant.session import Session
 
+PATH_HELP = "The picture: JPEG, PNG, WebP, BMP or TIFF; or the clip: MP4, WebM, MKV, AVI, MOV or GIF."
 _COLOURS = {"anomalous": "bold red", "normal": "bold green", "unsure": "bold yellow"}
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
 def main(
-    path: Annotated[Path, typer.Argument(help="The picture: JPEG, PNG, WebP, BMP or TIFF.", show_default=False)],
+    path: Annotated[Path, typer.Argument(help=PATH_HELP, show_default=False)],
     ask: Annotated[str | None, typer.Option("--ask", help="A question; by default whether anything is wrong.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the finding as one JSON object.")] = False,
     heatmap: Annotated[Path | None, typer.Option("--heatmap", help="Write the heatmap on the picture as PNG.")] = None,
@@ -40,7 +45,8 @@ def main(
     ] = None,
     profile: Annotated[str, typer.Option("--profile", help="The model to use.")] = "embedded",
     reference: Annotated[
-        list[Path] | None, typer.Option("--reference", help="A normal picture to compare with; may be given often.")
+        list[Path] | None,
+        typer.Option("--reference", help="A normal picture, or clip, to compare with; may be given often."),
     ] = None,
     references_dir: Annotated[
         Path | None, typer.Option("--references-dir", help="A folder of normal pictures to compare with.")
@@ -52,22 +58,38 @@ def main(
         Path | None, typer.Option("--remember", help="Keep what the references look like in this safetensors file.")
     ] = None,
     memory: Annotated[Path | None, typer.Option("--memory", help="Compare with a file of --remember.")] = None,
+    rules: Annotated[str, typer.Option("--rules", help="Of a clip: what is normal there, in words.")] = "",
+    view: Annotated[
+        list[Path] | None, typer.Option("--view", help="A further view of the same object; up to 8 of them.")
+    ] = None,
+    tiles: Annotated[
+        str | None, typer.Option("--tiles", help="Look tile by tile too: auto, or a tile's side in pixels.")
+    ] = None,
+    adapter: Annotated[
+        str | None, typer.Option("--adapter", help="Of a OneVision profile: our weights, a folder or a repository.")
+    ] = None,
+    quantization: Annotated[str | None, typer.Option("--quantization", help="Of a OneVision profile: 4bit.")] = None,
+    device_map: Annotated[str | None, typer.Option("--device-map", help="Of a OneVision profile: auto.")] = None,
     batch: Annotated[bool, typer.Option("--batch", help="PATH is a folder or a zip: list its pictures.")] = False,
     out: Annotated[Path | None, typer.Option("--out", help="Of --batch: folder to keep and go on in.")] = None,
     engine: Annotated[EngineName, typer.Option("--engine", help="Of --batch: who runs it.")] = EngineName.plain,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Of --engine ray: processes.")] = 2,
 ) -> None:
     """Look at a picture and say whether something is wrong with it, where, and why."""
-    asked = Asked(reference or [], references_dir, rate, remember, memory)
+    given = {"adapter": adapter, "quantization": quantization, "device_map": device_map}
+    model = {name: value for name, value in given.items() if value is not None}
+    asked = Asked(reference or [], references_dir, rate, remember, memory, view or [], tiles, model, rules)
     try:
         if batch:
             if ask is not None or heatmap is not None or report is not None:
                 raise QuestionError("--ask, --heatmap and --report are for one picture, not for --batch.")
+            asked.refuse_for_batch()
             run_folder(path, out, profile, engine, workers, as_json)
             return
         _check_report(report)
         media = _checked_input(path, ask, heatmap, profile)  # before the model, which takes seconds to load
-        held = asked.read()
+        held = asked.read(clip=isinstance(media, ClipFile))
+        media = asked.with_views(media)
         with redirect_stdout(sys.stderr) if as_json else nullcontext():  # a library that prints must not break the JSON
             finding = _inspect(media, ask, Files(heatmap, report), profile, not as_json, asked, held)
     except LookTwiceError as error:
@@ -79,8 +101,8 @@ def main(
         typer.echo(json.dumps(finding.to_dict(), ensure_ascii=False, indent=2))
 
 
-def _checked_input(path: Path, question: str | None, heatmap: Path | None, profile: str) -> Media:
-    """The picture, after all that can be checked without a model has been; raises LookTwiceError."""
+def _checked_input(path: Path, question: str | None, heatmap: Path | None, profile: str) -> Media | ClipFile:
+    """The picture or clip, after all that can be checked without a model has been; raises LookTwiceError."""
     from assistant.media import read_media
     from assistant.profiles import read_profile
 
@@ -89,13 +111,13 @@ def _checked_input(path: Path, question: str | None, heatmap: Path | None, profi
     if question is not None and len(question) > MAX_QUESTION:
         raise QuestionError(f"The question has more than {MAX_QUESTION} characters.", "Ask a shorter one.")
     read_profile(profile)
-    media = read_media(path)
+    media = _opened(path) if is_clip(path) else read_media(path)
     if heatmap is not None:
         folder = heatmap.parent
         if heatmap.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
             raise MediaError("The file given by --heatmap cannot be written.", "Name a file in an existing folder.")
         if heatmap.exists() and heatmap.samefile(path):
-            raise MediaError("The file given by --heatmap is the picture itself.", "Name another file.")
+            raise MediaError("The file given by --heatmap is the input itself.", "Name another file.")
     return media
 
 
@@ -118,20 +140,46 @@ class Files:
 
 @dataclass(frozen=True)
 class Asked:
-    """What the command line says about references; see the options of `main`."""
+    """What the command line says about references, views and the model; see the options of `main`."""
 
     files: list[Path]
     folder: Path | None
     rate: float | None
     remember: Path | None
     memory: Path | None
+    views: list[Path]
+    tiles: str | None
+    model: dict[str, str]
+    rules: str = ""
 
-    def read(self) -> list[Media]:
-        """The pictures, after all that can be checked without a model has been; raises LookTwiceError."""
+    def refuse_for_batch(self) -> None:
+        """Raises QuestionError for what a batch does not take."""
+        given = {"--view": self.views, "--tiles": self.tiles} | {f"--{name}": v for name, v in self.model.items()}
+        for name, value in given.items():
+            if value:
+                raise QuestionError(f"{name.replace('_', '-')} is for one picture, not for --batch.")
+
+    def with_views(self, media: Media) -> Media:
+        """The picture with its further views; raises MediaError."""
+        from assistant.media import read_media
+        from assistant.views import as_views
+
+        return as_views([media, *(read_media(file) for file in self.views)])
+
+    def read(self, *, clip: bool) -> list[Media | ClipFile]:
+        """The references of a picture or clip, after all that can be checked without a model; raises LookTwiceError."""
+        from assistant.clip_words import checked_rules
         from assistant.media import read_media
         from assistant.threshold import checked_rate
+        from assistant.tiling import checked_tiles
 
         checked_rate(self.rate)
+        checked_rules(self.rules)
+        if clip and (self.rate is not None or self.remember is not None or self.memory is not None):
+            raise QuestionError("--rate, --remember and --memory are for pictures, not for clips.")
+        if self.rules and not clip:
+            raise QuestionError("--rules are for clips, not for pictures.")
+        checked_tiles(self.tiles)
         files = [*self.files, *(_pictures(self.folder) if self.folder is not None else ())]
         if len(files) > MAX_REFERENCES:
             raise MediaError(f"There are {len(files)} references; {MAX_REFERENCES} are allowed.")
@@ -145,7 +193,18 @@ class Asked:
             raise MemoryFileError(
                 "The file given by --remember cannot be written.", "Name a file in a folder of yours."
             )
-        return [read_media(file) for file in files]
+        clips = [is_clip(file) for file in files]
+        if any(clips) and not clip:
+            raise MediaError("A normal clip is a reference for clips, not for pictures.")
+        return [_opened(file) if moves else read_media(file) for file, moves in zip(files, clips, strict=True)]
+
+
+def _opened(path: Path) -> ClipFile:
+    """A clip that can be opened; raises MediaError."""
+    from assistant.clip_reader import ClipReader
+
+    with ClipReader(path):
+        return ClipFile(path)
 
 
 def _pictures(folder: Path) -> list[Path]:
@@ -161,28 +220,30 @@ def _pictures(folder: Path) -> list[Path]:
 
 
 def _inspect(
-    media: Media,
+    media: Media | ClipFile,
     question: str | None,
     files: Files,
     profile: str,
     streaming: bool,
     asked: Asked,
-    references: list[Media],
+    references: list[Media | ClipFile],
 ) -> Finding:
     """Load, look, answer; with `streaming` the words are printed as they come. Raises LookTwiceError."""
     from assistant import load
     from assistant.prompts import DEFAULT_QUESTION
     from assistant.render import save_overlay
     from assistant.session import Done, Looked, Session, Words
+    from assistant.tiling import checked_tiles
 
     console = Console(highlight=False, markup=False)
     with Console(stderr=True).status("Loading the model") if streaming else nullcontext():
-        inspector = load(profile)
-    session = Session(inspector)
+        inspector = load(profile, **asked.model)
+    session = Session(inspector, checked_tiles(asked.tiles))
     if asked.memory is not None:
         session.hold(inspector.load_references(asked.memory), asked.rate)
     else:
         session.hold(references, asked.rate)
+        session.rule(asked.rules)
     if asked.remember is not None:
         inspector.save_references(session.memory(), asked.remember)
     finding: Finding | None = None

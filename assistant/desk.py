@@ -20,6 +20,7 @@ from assistant.versions import SHIPPED, joined, resolved, split_name, use
 
 if TYPE_CHECKING:
     from assistant.inspector import Inspector
+    from assistant.tiling import Tiles
 
 POLL = 0.2
 """Seconds between two looks at the stop signal while other conversations have the model."""
@@ -39,12 +40,13 @@ class Desk:
 
     Attributes:
         profile: name of the profile.
+        tiles: how every picture is looked at, see `Inspector.look`.
         loaded: done when loading has succeeded or failed.
         failure: why the model could not be loaded, empty while loading and when it is there.
     """
 
-    def __init__(self, profile: str, loader: Callable[[str], Inspector] = load) -> None:
-        self.profile, self._loader = profile, loader
+    def __init__(self, profile: str, loader: Callable[[str], Inspector] = load, tiles: Tiles = None) -> None:
+        self.profile, self.tiles, self._loader = profile, tiles, loader
         self._worker = ThreadPoolExecutor(1, "looktwice-model")
         self._inspector: Inspector | None = None
         self.failure = ""
@@ -136,7 +138,7 @@ class Desk:
 
     def session(self) -> Session:
         """A new conversation; raises LookTwiceError when there is no model."""
-        return Session(self.inspector)
+        return Session(self.inspector, self.tiles)
 
     def answer(
         self,

@@ -55,3 +55,7 @@ class SettingError(LookTwiceError):
 
 class QueueFullError(LookTwiceError):
     """More questions are waiting than the model will answer soon."""
+
+
+class RecipeError(LookTwiceError):
+    """A training recipe that cannot be read, or whose settings cannot work."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 import time
 from collections import Counter
@@ -17,13 +16,13 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 
 from assistant.calibration import PIXEL_THRESHOLD
-from assistant.errors import MediaError, MemoryFileError, QuestionError
+from assistant.clip_look import LooksAtClips
+from assistant.clip_words import clip_opening
+from assistant.errors import MediaError, MemoryFileError
 from assistant.kinds import likely_kinds
 from assistant.loading import Loaded, compose
-from assistant.media import media_from_array, media_from_image, read_media
 from assistant.memory import assemble, distance_to, see
 from assistant.memory_file import load_memory, save_memory
 from assistant.modeling import LookTokens
@@ -32,7 +31,6 @@ from assistant.processing import resize
 from assistant.profiles import read_profile
 from assistant.prompts import (
     DEFAULT_QUESTION,
-    MAX_QUESTION,
     asks_verdict,
     conversation,
     says_yes,
@@ -41,20 +39,21 @@ from assistant.prompts import (
 from assistant.reference import References
 from assistant.regions import MIN_AREA, find_regions
 from assistant.runtime import TextRuntime, TransformersRuntime
+from assistant.sources import Source, as_media, checked_question
 from assistant.threshold import DEFAULT_RATE, checked_rate
-from assistant.tiles import Tiles, look_closer, tile_boxes
-from assistant.types import MAX_MAP_SIDE, MAX_REFERENCES, Finding, Look, Media, Timings
+from assistant.tiles import look_closer, tile_boxes
+from assistant.tiling import Tiles
+from assistant.types import MAX_MAP_SIDE, MAX_REFERENCES, Finding, Look, Timings
 from assistant.versions import resolved
+from assistant.views import as_views, one_of, views_of
 
 MAX_WORDS = 120
 """Tokens of one answer."""
 HISTORY_TURNS = 4
 """Earlier turns that enter the prompt; older ones are left out, the look never is."""
 
-Source = Media | np.ndarray | Image.Image | bytes | os.PathLike
 
-
-class Inspector:
+class Inspector(LooksAtClips):
     """A loaded model. Safe to use from several threads: looks share nothing, answers wait for each other.
 
     Attributes:
@@ -154,7 +153,7 @@ class Inspector:
 
         Args:
             source: a Media, an [H, W, 3] uint8 array, a PIL image, the bytes of a file, or a `pathlib.Path` that the
-                caller vouches for. Plain strings are refused.
+                caller vouches for. Plain strings are refused. Of a Media with several views each is looked at.
             references: normal pictures of the same product, or what `remember` kept of them.
             rate: the false-alarm rate that sets the threshold, as `threshold.checked_rate` takes it; None means
                 DEFAULT_RATE with references and the stored balanced point without.
@@ -168,6 +167,11 @@ class Inspector:
         start = time.perf_counter()
         rate = checked_rate(rate)
         media = as_media(source)
+        if media.kind == "views":
+            if not isinstance(references, References) and len(references):
+                references = self.remember(references)
+            looks = [self.look(view, references, rate=rate, tiles=tiles) for view in views_of(media)]
+            return one_of(looks, media, self.calibration.threshold_of_most)
         frame = media.frames[0]
         boxes = tile_boxes(frame.size, tiles, self.processor)
         memory = references if isinstance(references, References) else None
@@ -212,6 +216,20 @@ class Inspector:
         names = self.processor.config.heatmap_config.kinds
         kinds = likely_kinds(look.relative, regions, output.kind_logits[0], names)
         return replace(look, kinds=kinds, look_s=time.perf_counter() - start)
+
+    def look_views(
+        self,
+        sources: Sequence[Source],
+        references: References | Sequence[Source] = (),
+        *,
+        rate: float | None = None,
+        tiles: Tiles = None,
+    ) -> Look:
+        """Looks at 1 to MAX_VIEWS views of one object; the most suspicious one speaks for it, see `Look.views`.
+
+        Args and errors as `look`; MediaError also for no view or too many.
+        """
+        return self.look(as_views([as_media(source) for source in sources]), references, rate=rate, tiles=tiles)
 
     def threshold(self, memory: References | None = None, rate: float | None = None) -> tuple[float, str]:
         """The score from which a picture is called anomalous, 0..1, and a sentence saying where it comes from.
@@ -273,6 +291,9 @@ class Inspector:
     def _stream(
         self, look: Look | None, question: str, history: list[tuple[str, str]], stop: threading.Event | None
     ) -> Iterator[str]:
+        if look is not None and look.clip is not None and (said := clip_opening(look.clip, question)):
+            yield said  # measured: the language model has learned from pictures alone
+            return
         ids, tokens = self.prompt(look, question, history)
         judged = look is not None and asks_verdict(question)
         bias = self.calibration.first_word_bias(look.evidence) if judged else 0.0
@@ -288,15 +309,17 @@ class Inspector:
         messages = conversation(question, history, head, self.processor.specials)
         tokens = None
         if look is not None:
-            values = {name: torch.tensor(value).unsqueeze(0) for name, value in look.tokens.items()}
-            tokens = self.model.tokens_class(**values)
+            shown = (look.views if self.processor.speaks_of_views else ()) or (look,)
+            tokens = self.model.joined([self.model.tokens_class(**as_batch(one.tokens)) for one in shown])
         return self.processor.ids(messages), tokens
 
     def yes_probability(self, look: Look) -> float:
-        """Calibrated probability that something is wrong, from the words and the look together, 0..1.
+        """Calibrated probability that something is wrong, from words and look, of a clip from the look, 0..1.
 
         The words: "Yes" against "No" as first word of the answer to DEFAULT_QUESTION, kept for the life of the look.
         """
+        if look.clip is not None:
+            return look.relative
         if look not in self._first_words:
             ids, tokens = self.prompt(look, DEFAULT_QUESTION, ())
             self._first_words[look] = self.runtime.first_word(ids, tokens)
@@ -315,7 +338,8 @@ class Inspector:
         if look.doubt:
             verdict = "unsure"
         warnings = list(look.warnings)
-        if self.calibration.contradicts(self._first_words[look], look.evidence):
+        keys = (look,) if look.clip is None else look.clip.keys
+        if look.clip is None and self.calibration.contradicts(self._first_words[look], look.evidence):
             words, score = ("normal", "anomalous") if look.evidence > 0 else ("anomalous", "normal")
             warnings.append(
                 f"The words say {words}, the look's score {look.score:.2f} says {score} "
@@ -325,7 +349,7 @@ class Inspector:
             warnings.append("The verdict is anomalous, but the map shows no single place.")
         if verdict == "normal" and look.regions:
             warnings.append(f"The verdict is normal, but the map is lit ({look.regions[0].place}): look there.")
-        if words_match_map(explanation, look.regions) is False:
+        if words_match_map(explanation, [one for key in keys for one in key.regions]) is False:
             warnings.append("The words name a place that the map does not show: trust the map.")
         spoken = says_yes(explanation)
         if spoken is not None and verdict != "unsure" and spoken != (verdict == "anomalous"):
@@ -344,6 +368,8 @@ class Inspector:
             timings=timings or Timings(load_s=self.load_s, look_s=look.look_s),
             profile=self.profile,
             references=look.references,
+            clip=look.clip,
+            view=look.view,
         )
 
     def inspect(
@@ -361,36 +387,14 @@ class Inspector:
 
     def answer(self, look: Look, question: str | None = None) -> Finding:
         """Ask and finding in one call; `question` defaults to DEFAULT_QUESTION. Errors as `ask`."""
-        question = checked_question(DEFAULT_QUESTION if question is None else question)
-        start = time.perf_counter()
-        first, pieces = 0.0, []
-        for piece in self.ask(look, question):
+        first, pieces, start = 0.0, [], time.perf_counter()
+        for piece in self.ask(look, DEFAULT_QUESTION if question is None else question):
             first = first or time.perf_counter() - start
             pieces.append(piece)
         timings = Timings(self.load_s, look.look_s, first, time.perf_counter() - start)
         return self.finding(look, "".join(pieces).strip(), timings)
 
 
-def as_media(source: Source) -> Media:
-    """Any accepted source as a Media; see `Inspector.look`."""
-    if isinstance(source, Media):
-        return source
-    if isinstance(source, np.ndarray):
-        return media_from_array(source)
-    if isinstance(source, Image.Image):
-        return media_from_image(source)
-    return read_media(source)
-
-
-def checked_question(question: str) -> str:
-    """The question without blanks around it.
-
-    Raises:
-        QuestionError: empty, or longer than MAX_QUESTION characters.
-    """
-    text = question.strip()
-    if not text:
-        raise QuestionError("The question is empty.")
-    if len(text) > MAX_QUESTION:
-        raise QuestionError(f"The question has {len(text)} characters; {MAX_QUESTION} are allowed.")
-    return text
+def as_batch(tokens: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
+    """Tokens of a look as a batch of one."""
+    return {name: torch.tensor(value).unsqueeze(0) for name, value in tokens.items()}

@@ -16,7 +16,7 @@ from assistant.heatmap import HeatmapHead, score_fusion, top_mean
 from assistant.kinds import KindHead
 from assistant.modeling import LookOutput
 from assistant.onevision_config import OneVisionConfig
-from assistant.reference import References, Residuals, mirrored, own_summary, reference_summary, residuals
+from assistant.reference import VARIANTS, References, Residuals, mirrored, own_summary, reference_summary, residuals
 from assistant.siglip import SiglipTower, ViewFeatures
 
 TOP_SHARE = 0.004
@@ -42,6 +42,10 @@ class ViewTokens:
     suspicious: Tensor
     size: Tensor
     seen: Tensor
+
+    def base_only(self, positions: int) -> ViewTokens:
+        """Without the crops' ordinary tokens, for a prompt of several pictures; `positions` are those of one view."""
+        return replace(self, visual=self.visual[:, :positions])
 
 
 class OneVisionLook(nn.Module):
@@ -77,9 +81,20 @@ class OneVisionLook(nn.Module):
             references = replace(references, levels=tuple(level.to(device) for level in references.levels))
         return self.judge_all(features, residuals(features.levels[1:], [references] * len(views.pixels)))
 
-    def remember(self, views: Views) -> References:
-        """Features of the views of one normal picture and of their mirror images: patches at every scale it is seen."""
-        seen = self.tower(replace(views, pixels=mirrored(views.pixels))).levels[1:]
+    def remember(self, views: Views, features: ViewFeatures | None = None) -> References:
+        """Features of the views of one normal picture and of their mirror images: patches at every scale it is seen.
+
+        Args:
+            views: of the picture.
+            features: of the tower on these very views, where it has looked at them already.
+        """
+        features = features or self.tower(views)
+        turned = mirrored(views.pixels).unflatten(0, (-1, VARIANTS))[:, 1:].flatten(0, 1)
+        mirrors = self.tower(replace(views, pixels=turned)).levels[1:]
+        seen = [
+            torch.cat([own[:, None], level.unflatten(0, (-1, VARIANTS - 1))], dim=1).flatten(0, 1)
+            for own, level in zip(features.levels[1:], mirrors, strict=True)
+        ]
         return References(tuple(seen), len(views.counts))
 
     def judge(self, features: ViewFeatures, differences: Residuals) -> LookOutput:
@@ -133,6 +148,13 @@ class OneVision(nn.Module):
     """
 
     tokens_class = ViewTokens
+
+    def joined(self, tokens: Sequence[ViewTokens]) -> list[ViewTokens]:
+        """Tokens of the pictures of one prompt, as they enter it: of several the base view's ordinary ones only."""
+        if len(tokens) == 1:
+            return list(tokens)
+        return [one.base_only(self.config.positions) for one in tokens]
+
     prompts_as_ids = True
     """The library's generate gets ids and gives them back before the words."""
 
@@ -186,7 +208,7 @@ class OneVision(nn.Module):
         suspicious = inner.multi_modal_projector(tokens.suspicious[0].to(weight.device, weight.dtype))
         return torch.cat([packed[0], suspicious])
 
-    def encoded(self, input_ids: Tensor, tokens: list[ViewTokens]) -> dict[str, BaseModelOutputWithPooling]:
+    def encoded(self, input_ids: Tensor, tokens: Sequence[ViewTokens]) -> dict[str, BaseModelOutputWithPooling]:
         """The looks as the library's `mm_encoder_outputs`.
 
         Raises:
@@ -202,7 +224,7 @@ class OneVision(nn.Module):
         self,
         input_ids: Tensor,
         attention_mask: Tensor | None = None,
-        tokens: list[ViewTokens] | None = None,
+        tokens: Sequence[ViewTokens] | None = None,
         labels: Tensor | None = None,
         **kwargs: object,
     ) -> CausalLMOutputWithPast:
@@ -222,22 +244,22 @@ class OneVision(nn.Module):
         wanted = {} if labels is None else {"labels": labels.to(device)}
         return self.language_model(input_ids=input_ids.to(device), attention_mask=mask, **wanted, **encoded, **kwargs)
 
-    def next_logits(self, input_ids: Tensor, tokens: ViewTokens | None) -> Tensor:
+    def next_logits(self, input_ids: Tensor, tokens: Sequence[ViewTokens] | None) -> Tensor:
         """Logits [1, vocabulary] of the word that follows [1, T] ids, on the CPU in float32."""
-        output = self(input_ids, tokens=None if tokens is None else [tokens], logits_to_keep=1, use_cache=False)
+        output = self(input_ids, tokens=tokens, logits_to_keep=1, use_cache=False)
         return output.logits[:, -1].float().cpu()
 
     @torch.no_grad()
     def generate(
         self,
         input_ids: Tensor,
-        tokens: ViewTokens | None = None,
+        tokens: Sequence[ViewTokens] | None = None,
         attention_mask: Tensor | None = None,
         **kwargs: object,
     ) -> Tensor:
-        """Words for [1, T] ids and a look: the library's own `generate`; returns [1, new] ids on the CPU."""
+        """Words for [1, T] ids and the looks of `joined`: by the library's `generate`; [1, new] ids on the CPU."""
         device = self.llava.get_input_embeddings().weight.device
-        encoded = {} if tokens is None else {"mm_encoder_outputs": self.encoded(input_ids, [tokens])}
+        encoded = {} if tokens is None else {"mm_encoder_outputs": self.encoded(input_ids, tokens)}
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         whole = self.language_model.generate(
             input_ids=input_ids.to(device), attention_mask=mask.to(device), **encoded, **kwargs

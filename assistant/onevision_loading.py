@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from huggingface_hub import snapshot_download
+from huggingface_hub import hf_hub_download, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
 from safetensors import SafetensorError
 from transformers import (
@@ -78,6 +78,26 @@ def local_folder(name: str | Path, what: str) -> Path:
         ) from None
 
 
+def checkpoint_config(name: str | Path) -> LlavaOnevisionConfig:
+    """The configuration of a LLaVA-OneVision folder or hub repository; nothing else is fetched.
+
+    Raises:
+        WeightsError: neither is there, or it is the configuration of another model.
+    """
+    folder = Path(name).expanduser()
+    try:
+        file = folder / "config.json" if folder.is_dir() else Path(hf_hub_download(str(name), "config.json"))
+        values = json.loads(file.read_text(encoding="utf-8"))
+        if values.get("model_type") != LlavaOnevisionConfig.model_type:
+            raise WeightsError(f"The checkpoint {folder.name} is a {values.get('model_type')!r}, not LLaVA-OneVision.")
+        return LlavaOnevisionConfig(**values)
+    except (*_HUB, TypeError, AttributeError) as error:
+        raise WeightsError(
+            f"The configuration of the checkpoint {str(name)!r} cannot be read or fetched ({type(error).__name__}).",
+            "Check the name and the connection.",
+        ) from None
+
+
 def quantized(quantization: Quantization | None, dtype: torch.dtype) -> dict[str, Any]:
     """Arguments of `from_pretrained` for a quantization: NF4 with double quantization (QLoRA, arXiv 2305.14314).
 
@@ -111,15 +131,18 @@ def compose_onevision(
     quantization: Quantization | None = None,
     device_map: str | dict[str, Any] | None = None,
     adapter: str | Path | None = None,
+    config: OneVisionConfig | None = None,
 ) -> OneVisionLoaded:
     """The model of a OneVision profile.
 
     Args:
         profile: its `checkpoint` names the published weights, its `weights` our folder, where there is one.
-        stage: "all" wants trained look weights; "look" begins with new ones.
+        stage: "all" wants trained look weights, "look" wants them too and leaves projector and language model as they
+            are published, "new" begins with an untrained look.
         quantization: "4bit" for the language model in NF4.
         device_map: as transformers takes it, "auto" for whatever there is.
         adapter: our weights folder or hub repository in place of the profile's.
+        config: of a new look, None for one of the paper's sizes.
 
     Raises:
         WeightsError: something is missing, damaged or of another shape, or 4 bits cannot run here.
@@ -127,15 +150,17 @@ def compose_onevision(
     dtype = dtype_of(profile.dtype)
     asked = quantized(quantization, dtype)  # before anything is fetched
     weights = local_folder(adapter, "adapter") if adapter is not None else profile.weights
-    if stage == "all" and not (weights / LOOK_FILE).is_file():
+    if stage != "new" and not (weights / LOOK_FILE).is_file():
         raise WeightsError(
             f"The profile {profile.name} has no look weights in {weights.name}.",
             "Name a folder or repository that has them as adapter; none is shipped.",
         )
     checkpoint = local_folder(profile.checkpoint, "checkpoint")
     llava, tokenizer, images = read_checkpoint(checkpoint, dtype, device_map, asked)
-    known = (weights / LOOK_FILE).is_file()
-    config = read_config(weights, OneVisionConfig) if known else config_for(llava.config, base=profile.checkpoint)
+    known = stage != "new"
+    if known:
+        config = read_config(weights, OneVisionConfig)
+    config = config or config_for(llava.config, base=profile.checkpoint)
     model = OneVision(config, llava)
     if known:
         load_parts(model.look_model, LOOK_PARTS, weights / LOOK_FILE)

@@ -12,6 +12,7 @@ from transformers.image_processing_utils import BaseImageProcessor, select_best_
 from assistant.anyres import Views, anyres_boxes, content_size
 from assistant.onevision_config import OneVisionConfig
 from assistant.processing import LookTwiceProcessor, resize
+from assistant.types import Look
 
 CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
@@ -54,6 +55,9 @@ class OneVisionProcessor(LookTwiceProcessor):
         ValueError: the tokenizer has no token with the checkpoint's `image_token_id`.
     """
 
+    speaks_of_views = True
+    """The prompt holds every view, each with the base view's ordinary tokens only: the library's way with several."""
+
     def __init__(
         self,
         tokenizer: PreTrainedTokenizerBase,
@@ -91,8 +95,22 @@ class OneVisionProcessor(LookTwiceProcessor):
         """Pixels of a tile's side: three crops each way, pixel for pixel."""
         return 3 * self.checkpoint.vision_config.image_size
 
-    def counts(self, size: tuple[int, int] | None = None) -> dict[str, int]:
-        """See LookTwiceProcessor; here they depend on the picture's size.
+    def head(self, look: Look) -> str:
+        """See LookTwiceProcessor; of several views one after another, and which is the most suspicious."""
+        if not look.views:
+            return super().head(look)
+        lines = []
+        for number, view in enumerate(look.views, start=1):
+            lines.append(f"View {number} of {len(look.views)}.\n{self.part(view, alone=False)}")
+        return "".join([*lines, f"The most suspicious is view {look.view}.\n"])
+
+    def part(self, look: Look, *, alone: bool) -> str:
+        """What a prompt says of one look; `alone` when it is the prompt's only one."""
+        facts = (look.relative, look.regions, look.kinds, look.picture, look.references)
+        return self.look_text(*facts, look.size, alone=alone)
+
+    def counts(self, size: tuple[int, int] | None = None, *, alone: bool = True) -> dict[str, int]:
+        """See LookTwiceProcessor; here they depend on the picture's size, and on whether it stands alone.
 
         Raises:
             ValueError: the size is not given.
@@ -100,5 +118,6 @@ class OneVisionProcessor(LookTwiceProcessor):
         if size is None:
             raise ValueError("how many tokens a look takes depends on the picture's size")
         views = len(anyres_boxes(size, self.checkpoint.image_grid_pinpoints, self.checkpoint.vision_config.image_size))
+        visual = packed_count(size, self.checkpoint) if alone else self.config.positions + 1  # and one line end
         suspicious = 1 + views * self.config.queries
-        return {"visual": packed_count(size, self.checkpoint), "suspicious": suspicious, "map": 0, "comparison": 0}
+        return {"visual": visual, "suspicious": suspicious, "map": 0, "comparison": 0}

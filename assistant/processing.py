@@ -11,8 +11,9 @@ from PIL import Image
 from torch import Tensor
 from transformers import AddedToken, PreTrainedTokenizerBase
 
+from assistant.clip_words import clip_head
 from assistant.configuration import LookTwiceConfig, LookTwiceVisionConfig
-from assistant.prompts import look_text
+from assistant.prompts import look_text, neutralise
 from assistant.types import Look, Region
 
 
@@ -62,6 +63,9 @@ class LookTwiceProcessor:
         ValueError: the tokenizer gives the placeholders other ids.
     """
 
+    speaks_of_views = False
+    """Of several views the prompt holds the most suspicious one: a small model has learnt to speak of one look."""
+
     def __init__(self, tokenizer: PreTrainedTokenizerBase, config: LookTwiceConfig) -> None:
         self.tokenizer, self.config = tokenizer, config
         self.placeholders = {
@@ -93,10 +97,16 @@ class LookTwiceProcessor:
 
     def head(self, look: Look) -> str:
         """The head of the first question about a look."""
-        return self.look_text(look.relative, look.regions, look.kinds, look.picture, look.references, look.size)
+        text = self.look_text(look.relative, look.regions, look.kinds, look.picture, look.references, look.size)
+        return text if look.clip is None else neutralise(clip_head(look.clip), self.specials) + text
 
-    def counts(self, size: tuple[int, int] | None = None) -> dict[str, int]:
-        """How many placeholders of each kind a look takes at a picture of `size` = (width, height)."""
+    def counts(self, size: tuple[int, int] | None = None, *, alone: bool = True) -> dict[str, int]:
+        """How many placeholders of each kind a look takes at a picture of `size` = (width, height).
+
+        Args:
+            size: of the picture as given, pixels.
+            alone: whether it is the only picture of the prompt.
+        """
         return self.config.counts
 
     def look_text(
@@ -107,11 +117,14 @@ class LookTwiceProcessor:
         picture: str = "",
         references: int = 0,
         size: tuple[int, int] | None = None,
+        *,
+        alone: bool = True,
     ) -> str:
         """The head of the first question, see `prompts.look_text`, with this model's `counts` of placeholders."""
         return look_text(
-            score, regions, self.counts(size), self.placeholders, kinds=kinds, picture=picture, references=references
-        )
+            score, regions, self.counts(size, alone=alone), self.placeholders,
+            kinds=kinds, picture=picture, references=references,
+        )  # fmt: skip
 
     def ids(self, messages: list[dict[str, str]], *, answer_follows: bool = True) -> Tensor:
         """Messages through the tokenizer's own chat template -> [1, T] int64.

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from assistant.clip_words import clip_lines
 from assistant.errors import MediaError
 from assistant.prompts import kind_words, percent
 from assistant.types import Finding, Look, Media, Region
@@ -112,18 +113,22 @@ def verdict_line(finding: Finding) -> str:
     if finding.verdict == "unsure":
         side = "anomalous" if finding.verdict_probability >= 0.5 else "normal"
         return f"Unsure, {sure} for {side}"
-    return f"{finding.verdict.capitalize()}, {sure} sure"
+    where = f": view {finding.view}" if finding.view and finding.verdict == "anomalous" else ""
+    return f"{finding.verdict.capitalize()}, {sure} sure{where}"
 
 
 def score_line(finding: Finding) -> str:
     """The score against its threshold in one line."""
     source = f" ({plain(finding.threshold_source)})" if finding.threshold_source else ""
-    return f"Score {finding.score:.2f}, threshold {finding.threshold:.2f}{source}"
+    of = f" of view {finding.view}" if finding.view else ""
+    return f"Score {finding.score:.2f}{of}, threshold {finding.threshold:.2f}{source}"
 
 
 def summary_lines(finding: Finding) -> list[str]:
     """Verdict, score, where, and warnings as plain text without control characters, one line each."""
     lines = [verdict_line(finding), score_line(finding)]
+    if finding.clip is not None:
+        lines += [plain(line) for line in clip_lines(finding.clip)]
     for number, region in enumerate(finding.regions, start=1):
         lines.append(
             f"{number}. {region.place}: {percent(region.area)} of the picture, peak {region.peak:.2f}, "

@@ -20,18 +20,16 @@ from assistant.anyres import WHOLE, Box, Canvas, canvas_size
 from assistant.errors import MediaError
 from assistant.modeling import LookOutput, LookTokens, LookTwiceForConditionalGeneration
 from assistant.processing import LookTwiceProcessor
+from assistant.tiling import Tiles, checked_tiles
 from assistant.types import MAX_MAP_SIDE
 
 if TYPE_CHECKING:
     from assistant.onevision import OneVision
 
-Tiles = str | int | None
-"""None for none, "auto" for a picture that would be shrunk more than AUTO_FROM times, or a tile's side in pixels."""
 AUTO_FROM = 2.5
+"""How much a picture may be shrunk before "auto" looks at it in tiles."""
 OVERLAP = 0.125
 """Share of a tile's side that its neighbour sees as well."""
-LEAST_SIDE = 64
-"""Pixels of the smallest tile: what is smaller says nothing about what it belongs to."""
 MAX_TILES = 2048
 AT_ONCE = 8
 """Tiles looked at together."""
@@ -50,17 +48,6 @@ class Tiled:
     output: LookOutput
     count: int
     share: float
-
-
-def checked_tiles(tiles: Tiles) -> Tiles:
-    """The setting; raises MediaError for one that cannot be."""
-    if tiles is None or tiles == "auto":
-        return tiles
-    if isinstance(tiles, str) and tiles.isdecimal():
-        tiles = int(tiles)
-    if not isinstance(tiles, int) or isinstance(tiles, bool) or tiles < LEAST_SIDE:
-        raise MediaError(f"Tiles are 'auto' or a side of at least {LEAST_SIDE} pixels, not {tiles!r}.")
-    return tiles
 
 
 def tile_boxes(size: tuple[int, int], tiles: Tiles, processor: LookTwiceProcessor) -> tuple[Box, ...]:

@@ -11,7 +11,7 @@ import torch
 from peft import PeftModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 from transformers import PretrainedConfig
 
 from assistant.errors import WeightsError
@@ -32,11 +32,12 @@ LANGUAGE_PARTS = ("projector.", "map_tokens.", "embedding_scale")
 
 def save_parts(module: nn.Module, parts: tuple[str, ...], file: Path) -> None:
     """Writes the tensors of `module` whose names begin with one of `parts`, aside first, then renamed into place."""
-    tensors = {
-        name: tensor.detach().float().contiguous()
-        for name, tensor in module.state_dict().items()
-        if name.startswith(parts)
-    }
+    save_tensors({name: tensor for name, tensor in module.state_dict().items() if name.startswith(parts)}, file)
+
+
+def save_tensors(tensors: dict[str, Tensor], file: Path) -> None:
+    """Writes tensors in float32, aside first, then renamed into place."""
+    tensors = {name: tensor.detach().float().contiguous() for name, tensor in tensors.items()}
     file.parent.mkdir(parents=True, exist_ok=True)
     aside = file.with_suffix(".partial")
     save_file(tensors, aside)

@@ -1,4 +1,4 @@
-"""Writes training sets: `python -m data.build drawn|records|conversations OUT`.
+"""Writes training sets: `python -m data.build drawn|records|conversations OUT`; `check FILE` reads one critically.
 
 `drawn` makes a set of our own from scikit-image's photographs and drawn products, half of it with drawn defects, in
 the manifest layout that the trainers and the evaluation read. `records` packs a set of any layout into parquet
@@ -34,6 +34,7 @@ from data.photos import NORMAL_PHOTOGRAPHS, photograph
 from data.products import PRODUCTS, draw_product
 from data.schema import Record
 from data.synth import draw_defect
+from data.talks import check as check_talks
 
 LAYOUT_HELP = f"{AUTO}, {', '.join(LAYOUTS)}."
 SPLIT_HELP = "fit, calibrate, val or test."
@@ -142,6 +143,20 @@ def conversations(
         _sources(chosen), defect=Counter(record.defect for record in chosen),
     )  # fmt: skip
     typer.echo(f"wrote {len(rows)} conversations to {out}")
+
+
+@app.command()
+def check(
+    file: Annotated[Path, typer.Argument(help="Conversations as LLaVA writes them: JSON or JSONL.")],
+    root: Annotated[Path | None, typer.Option(help="Folder of the pictures; by default the file's own.")] = None,
+) -> None:
+    """Checks conversations before a training: missing files, unbalanced turns, placeholders; names the lines."""
+    count, bad, said = check_talks(file, root)
+    if bad:
+        listed = "".join(f"\n{sentence}" for sentence in said)
+        more = f"\nand {bad - len(said)} more." if bad > len(said) else ""
+        raise RecordError(f"{bad} of {count} conversations are bad:{listed}{more}")
+    typer.echo(f"{count} conversations, all good")
 
 
 @app.command()

@@ -33,6 +33,7 @@ from data.knowledge import KINDS, UNKNOWN, canonical
 from finetune.checkpoint import MarkComplete, last_complete
 from finetune.features import feature_files
 from finetune.looks import KnownLook, generator, make_looks, read_looks
+from finetune.recipe import refuse_recipe
 
 TARGETS = r"model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
 """Whole paths inside the language model: short names would also land in a transformer tower."""
@@ -202,11 +203,21 @@ def train(
     seed: int = 1,
     go_on: Annotated[bool, typer.Option(help="Start from the profile's language weights, not from nothing.")] = False,
     save_steps: Annotated[int, typer.Option(min=1)] = 40,
+    talks: Annotated[
+        Path | None, typer.Option(help="Of a OneVision profile: LLaVA conversation JSON, or a YAML that mixes several.")
+    ] = None,
+    recipe: Annotated[Path | None, typer.Option(help="Of a OneVision profile: its settings, as YAML.")] = None,
+    context: typer.Context = None,
 ) -> None:
     """Trains the language stage and writes its weights."""
+    chosen = read_profile(profile)
+    if chosen.checkpoint:
+        from finetune.onevision_chat import train_chat  # its classes cost a second that others need not wait
+
+        return train_chat(talks, out, chosen, recipe, seed, context)
+    refuse_recipe(chosen, recipe or talks)
     random.seed(seed)
     torch.manual_seed(seed)
-    chosen = read_profile(profile)
     files = feature_files(features, looks)
     loaded = compose(chosen, stage="look")
     model = loaded.model

@@ -30,6 +30,7 @@ from finetune.checkpoint import MarkComplete, last_complete
 from finetune.dataset import LookDataset, Mix
 from finetune.features import make_features
 from finetune.kinds import fit_kinds
+from finetune.recipe import refuse_recipe
 from finetune.records import training_records
 from finetune.stage import Average, BatchDataset, LookStage, new_model, only
 
@@ -133,11 +134,18 @@ def train(
     go_on: Annotated[bool, typer.Option(help="Start from the profile's look.safetensors, not from nothing.")] = False,
     mix_style: Annotated[bool, typer.Option(help="Pictures lend each other their style in half of the steps.")] = True,
     save_steps: Annotated[int, typer.Option(min=1)] = 200,
+    recipe: Annotated[Path | None, typer.Option(help="Of a OneVision profile: its settings, as YAML.")] = None,
+    context: typer.Context = None,
 ) -> None:
     """Trains the look stage and writes its weights."""
+    chosen = read_profile(profile)
+    if chosen.checkpoint:
+        from finetune.onevision_look import train_look  # a tower that does not fit in files of features
+
+        return train_look(data, out, chosen, recipe, seed, context)
+    refuse_recipe(chosen, recipe)
     random.seed(seed)
     torch.manual_seed(seed)
-    chosen = read_profile(profile)
     records = training_records(data, chosen)
     model = new_model(chosen)
     if go_on:

@@ -45,7 +45,7 @@ def add_inspect(desk: Desk, broken: str) -> None:
             held.add_references([read_given(one) for one in references or []])
 
             def job() -> tuple[Any, Any]:
-                look = desk.inspector.look(media, held.references, rate=rate)
+                look = desk.inspector.look(media, held.references, rate=rate, tiles=desk.tiles)
                 return look, desk.inspector.answer(look, words)
 
             look, finding = desk.run(job)

@@ -190,6 +190,7 @@ def test_the_tower_is_not_counted_twice(onevision):
 def test_tokens_of_a_look_are_plain_arrays(onevision):
     look = onevision.look(picture((60, 60)))
     _, tokens = onevision.prompt(look, "Where?", ())
+    (tokens,) = tokens
     assert isinstance(tokens, ViewTokens) and tokens.size.tolist() == [[60, 60]]
 
 
