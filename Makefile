@@ -31,7 +31,9 @@ train-embedded: .venv/ready
 		--steps 450 --rate 1.5e-3 --out runs/embedded/look2
 	$(BIN)/python -m finetune.look --data $(DATA) --go-on --seed 11 --samples 10240 --steps 640 --rate 1.5e-3 \
 		--no-mix-style --out runs/embedded/look
-	$(BIN)/python -m finetune.fusion --data $(DATA) --features runs/embedded/look/features --steps 250 --limit 320
+	$(BIN)/python -m finetune.look --data $(DATA) --go-on --seed 13 --samples 5120 --own-normals 0.6 --steps 320 \
+		--rate 1.2e-3 --no-mix-style --out runs/embedded/look4
+	$(BIN)/python -m finetune.fusion --data $(DATA) --features runs/embedded/look/features --steps 250
 	$(BIN)/python -m finetune.calibrate look --data $(DATA)
 	$(BIN)/python -m finetune.chat --features runs/embedded/look/features --out runs/embedded/chat
 	$(BIN)/python -m finetune.calibrate references --data $(DATA)

@@ -327,6 +327,10 @@ def main(
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen at.")] = 7860,
     max_file_size: Annotated[str, typer.Option(help="Largest upload.")] = "200mb",
+    tiles: Annotated[str | None, typer.Option(help="Look tile by tile too: auto, or a side in pixels.")] = None,
+    adapter: Annotated[str | None, typer.Option(help="Of a OneVision profile: our weights.")] = None,
+    quantization: Annotated[str | None, typer.Option(help="Of a OneVision profile: 4bit.")] = None,
+    device_map: Annotated[str | None, typer.Option(help="Of a OneVision profile: auto.")] = None,
     auth: Annotated[
         Path | None, typer.Option(help=f"File with a name:password a line; one may stand in ${VARIABLE} instead.")
     ] = None,
@@ -336,21 +340,20 @@ def main(
         bool | None,
         typer.Option(help="Visitors may keep corrections and choose the model; by default on this machine."),
     ] = None,
-    tiles: Annotated[str | None, typer.Option(help="Look tile by tile too: auto, or a side in pixels.")] = None,
-    adapter: Annotated[str | None, typer.Option(help="Of a OneVision profile: our weights.")] = None,
-    quantization: Annotated[str | None, typer.Option(help="Of a OneVision profile: 4bit.")] = None,
-    device_map: Annotated[str | None, typer.Option(help="Of a OneVision profile: auto.")] = None,
 ) -> None:
     """Serve the chat page."""
+    try:
+        tiles = checked_tiles(tiles)
+    except LookTwiceError as error:
+        raise typer.BadParameter(str(error), param_hint="--tiles") from None
     loader = partial(load, adapter=adapter, quantization=quantization, device_map=device_map)
-    desk = Desk(profile, loader, checked_tiles(tiles))
     limits = Limits(max_file_size, read_auth(auth), root_path, mcp)
     uploads = tempfile.mkdtemp(prefix="looktwice-")  # of this run alone, gone with it
     os.environ["GRADIO_TEMP_DIR"] = uploads
     atexit.register(shutil.rmtree, uploads, ignore_errors=True)
     if host not in LOCAL and limits.auth is None:
         log.warning("Whoever reaches this address can use the page: --auth asks for a name and a password.")
-    serve(build(desk, host in LOCAL if learn is None else learn), host, port, limits)
+    serve(build(Desk(profile, loader, tiles), host in LOCAL if learn is None else learn), host, port, limits)
 
 
 if __name__ == "__main__":

@@ -45,6 +45,10 @@ class RateError(LookTwiceError):
     """A false-alarm rate that cannot be asked for."""
 
 
+class RecipeError(LookTwiceError):
+    """A training recipe that cannot be read, or whose settings cannot work."""
+
+
 class CorrectionError(LookTwiceError):
     """A correction that cannot be kept or read."""
 
@@ -55,7 +59,3 @@ class SettingError(LookTwiceError):
 
 class QueueFullError(LookTwiceError):
     """More questions are waiting than the model will answer soon."""
-
-
-class RecipeError(LookTwiceError):
-    """A training recipe that cannot be read, or whose settings cannot work."""

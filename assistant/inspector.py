@@ -25,7 +25,7 @@ from assistant.kinds import likely_kinds
 from assistant.loading import Loaded, compose
 from assistant.memory import assemble, distance_to, see
 from assistant.memory_file import load_memory, save_memory
-from assistant.modeling import LookTokens
+from assistant.modeling import LookTokens, as_batch
 from assistant.picture import picture_facts
 from assistant.processing import resize
 from assistant.profiles import read_profile
@@ -393,8 +393,3 @@ class Inspector(LooksAtClips):
             pieces.append(piece)
         timings = Timings(self.load_s, look.look_s, first, time.perf_counter() - start)
         return self.finding(look, "".join(pieces).strip(), timings)
-
-
-def as_batch(tokens: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
-    """Tokens of a look as a batch of one."""
-    return {name: torch.tensor(value).unsqueeze(0) for name, value in tokens.items()}

@@ -15,8 +15,8 @@ LAYERS = [
     {
         "media", "regions", "picture", "render", "prompts", "configuration", "calibration", "profiles", "weights",
         "entries", "fusion", "threshold", "familiar", "clip_decoder", "gauge", "suggest",
-        "exchange", "versions", "corrections", "answer",
-        "clip_plan", "spans", "motion", "alignment", "clip_words", "views", "tiling",
+        "exchange", "clip_plan", "spans", "motion", "alignment", "clip_words", "views", "tiling",
+        "versions", "corrections", "answer",
     },
     {"clip_reader", "sources"},
     {"reference", "mutual", "batch_store", "memory_file"},
