@@ -22,13 +22,14 @@ from gradio.components.api_component import Api  # noqa: E402
 from gradio.utils import get_upload_folder  # noqa: E402
 
 from assistant import load, render  # noqa: E402
+from assistant.answer import in_parts  # noqa: E402
 from assistant.command import run  # noqa: E402
 from assistant.desk import MAX_WAITING, Desk, Talk  # noqa: E402
 from assistant.errors import LookTwiceError, MediaError  # noqa: E402
-from assistant.exchange import linked  # noqa: E402
+from assistant.exchange import Exchange, linked  # noqa: E402
 from assistant.media import read_media  # noqa: E402
 from assistant.prompts import MAX_QUESTION  # noqa: E402
-from assistant.session import Done, Looked, Stage, Words  # noqa: E402
+from assistant.session import Decided, Done, Looked, Part, Stage  # noqa: E402
 from assistant.tiling import checked_tiles  # noqa: E402
 from assistant.types import Media  # noqa: E402
 from data.examples import example_pictures  # noqa: E402
@@ -61,6 +62,14 @@ class Page(gr.Blocks):
         if all(isinstance(component, Api) for component in left_out):
             inputs = [*inputs, *(component.value for component in left_out)]
         return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
+
+
+def worded(talk: Talk, exchange: Exchange) -> str:
+    """The answer so far as Markdown: plain words, or in parts once the verdict on a new picture is there."""
+    look = talk.session().look
+    if exchange.finding is not None and look is not None:
+        return in_parts(exchange.answer, look, exchange.finding, exchange.said, exchange.number)
+    return linked(render.escape(exchange.answer.strip()), look.regions if look is not None else (), exchange.number)
 
 
 def build(desk: Desk, learning: bool = True) -> Page:
@@ -164,7 +173,8 @@ def build(desk: Desk, learning: bool = True) -> Page:
             begun = {parts.chatbot: talk.messages, parts.box: None, parts.talk: talk, parts.status: state}
             yield {**begun, **parts.chips.show(None)}
             reply: dict[str, Any] | None = None
-            for event in desk.answer(talk.session, text, media, talk.stop):
+            cut = False
+            for event in desk.answer(talk.session, text, media, talk.stop, parts=True):
                 if talk.closed:
                     return
                 if isinstance(event, Stage):
@@ -172,13 +182,17 @@ def build(desk: Desk, learning: bool = True) -> Page:
                 elif isinstance(event, Looked):
                     talk.verdict, exchange.look, talk.shown = {}, event.look, exchange
                     yield parts.show_look(event.look)
-                elif isinstance(event, Words | Done):
-                    note = "\n\n*(stopped)*" if isinstance(event, Done) and event.stopped else ""
+                elif isinstance(event, Decided):
+                    exchange.finding = event.finding
+                    yield parts.show_finding(event.finding)
+                elif isinstance(event, Part):
+                    exchange.said[event.name] = event.text
+                else:
+                    exchange.answer = event.text
+                    cut = isinstance(event, Done) and event.stopped
+                if not isinstance(event, Stage | Looked):
                     reply = reply or talk.say("assistant", "")
-                    about = talk.session().look
-                    spots = about.regions if about is not None else ()
-                    words = linked(render.escape(event.text.strip()), spots, exchange.number)
-                    reply["content"] = (words + note).strip()
+                    reply["content"] = (worded(talk, exchange) + ("\n\n*(stopped)*" if cut else "")).strip()
                     yield {parts.chatbot: talk.messages}
                 if isinstance(event, Done):
                     talk.end(talk.session().look, event.text, event.finding)

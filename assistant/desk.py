@@ -141,7 +141,13 @@ class Desk:
         return Session(self.inspector, self.tiles)
 
     def answer(
-        self, session: Callable[[], Session], question: str, media: Media | None, stop: threading.Event
+        self,
+        session: Callable[[], Session],
+        question: str,
+        media: Media | None,
+        stop: threading.Event,
+        *,
+        parts: bool = False,
     ) -> Iterator[Event]:
         """The events of `Session.ask` as the model's thread makes them; words that piled up come as one event.
 
@@ -152,20 +158,21 @@ class Desk:
             question: the words of the user.
             media: a new picture, or None.
             stop: ends the answer, or takes it out of the queue. Closing the iterator sets it.
+            parts: as `Session.ask` takes it.
 
         Raises QueueFullError, and what `session` and `Session.ask` raise.
         """
         with self._in_line() as ticket:
-            yield from self._answer(ticket, session, question, media, stop)
+            yield from self._answer(
+                ticket, lambda: session().ask(question, media, stop=stop, **({"parts": True} if parts else {})), stop
+            )
 
-    def _answer(
-        self, ticket: object, session: Callable[[], Session], question: str, media: Media | None, stop: threading.Event
-    ) -> Iterator[Event]:
+    def _answer(self, ticket: object, ask: Callable[[], Iterator[Event]], stop: threading.Event) -> Iterator[Event]:
         events: queue.SimpleQueue[Event | Exception | None] = queue.SimpleQueue()
 
         def work() -> None:
             try:
-                for event in session().ask(question, media, stop=stop):
+                for event in ask():
                     events.put(event)
                 events.put(None)
             except Exception as error:  # raised again by the reader below

@@ -387,10 +387,8 @@ class Inspector(LooksAtClips):
 
     def answer(self, look: Look, question: str | None = None) -> Finding:
         """Ask and finding in one call; `question` defaults to DEFAULT_QUESTION. Errors as `ask`."""
-        question = checked_question(DEFAULT_QUESTION if question is None else question)
-        start = time.perf_counter()
-        first, pieces = 0.0, []
-        for piece in self.ask(look, question):
+        first, pieces, start = 0.0, [], time.perf_counter()
+        for piece in self.ask(look, DEFAULT_QUESTION if question is None else question):
             first = first or time.perf_counter() - start
             pieces.append(piece)
         timings = Timings(self.load_s, look.look_s, first, time.perf_counter() - start)

@@ -33,10 +33,10 @@ STATES = {
     "loading": "Loading the model …", "waiting": "Waiting for another answer to be finished …",
     "remembering": "Looking at the references …",
     "looking": "First look: the whole picture. Second look: what is odd in it …", "answering": "Answering …",
-    "deciding": "Weighing the verdict …", "": "",
+    "deciding": "Weighing the verdict …", "adding": "Asking for cause and advice …", "": "",
 }  # fmt: skip
 """What the page says while the assistant is at work, by the name of a `session.Stage`."""
-SHARES = {"remembering": 0.1, "looking": 0.25, "answering": 0.6, "deciding": 0.9}
+SHARES = {"remembering": 0.1, "looking": 0.25, "answering": 0.5, "deciding": 0.75, "adding": 0.85}
 """How far a turn is in these states, 0..1, as the page's bar shows it; unknown in the others."""
 _BOX, _BOX_EDGE = (255, 255, 255), (10, 10, 10)
 _MARKS = re.compile(r"[\\`*_\[\]|~$^]")

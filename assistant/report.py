@@ -85,11 +85,16 @@ def report_of(exchanges: Sequence[Exchange], model: str) -> Report:
     """
     profile, weights = split_name(model)
     passages = tuple(
-        Passage(each.question, each.answer, each.look or each.record, each.finding)
+        Passage(each.question, _whole(each), each.look or each.record, each.finding)
         for each in exchanges
         if each.answer or each.finding
     )
     return Report(passages, profile, weights, datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+def _whole(exchange: Exchange) -> str:
+    """The answer with its further parts, a line each."""
+    return "\n".join([exchange.answer, *(f"{name}: {text}" for name, text in exchange.said.items())])
 
 
 def blocks(report: Report) -> list[Block]:

@@ -16,7 +16,7 @@ LAYERS = [
         "media", "regions", "picture", "render", "prompts", "configuration", "calibration", "profiles", "weights",
         "entries", "fusion", "threshold", "familiar", "clip_decoder", "gauge", "suggest",
         "exchange", "clip_plan", "spans", "motion", "alignment", "clip_words", "views", "tiling",
-        "versions", "corrections",
+        "versions", "corrections", "answer",
     },
     {"clip_reader", "sources"},
     {"reference", "mutual", "batch_store", "memory_file"},
