@@ -1,4 +1,7 @@
-"""The command line: `python -m assistant PATH`. Exit code 0 for a finding, 2 for input that cannot be used."""
+"""The command line: `python -m assistant PATH`, a picture or a clip.
+
+Exit code 0 for a finding, 2 for input that cannot be used.
+"""
 
 from __future__ import annotations
 
@@ -17,21 +20,23 @@ from rich.text import Text
 
 from assistant.batch_command import EngineName
 from assistant.batch_command import run as run_folder
+from assistant.clip_reader import is_clip
 from assistant.command import BAD_INPUT
 from assistant.errors import LookTwiceError, MediaError, MemoryFileError, QuestionError
 from assistant.prompts import MAX_QUESTION
-from assistant.types import MAX_REFERENCES, Finding, Media
+from assistant.types import MAX_REFERENCES, ClipFile, Finding, Media
 
 if TYPE_CHECKING:
     from assistant.session import Session
 
+PATH_HELP = "The picture: JPEG, PNG, WebP, BMP or TIFF; or the clip: MP4, WebM, MKV, AVI, MOV or GIF."
 _COLOURS = {"anomalous": "bold red", "normal": "bold green", "unsure": "bold yellow"}
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
 def main(
-    path: Annotated[Path, typer.Argument(help="The picture: JPEG, PNG, WebP, BMP or TIFF.", show_default=False)],
+    path: Annotated[Path, typer.Argument(help=PATH_HELP, show_default=False)],
     ask: Annotated[str | None, typer.Option("--ask", help="A question; by default whether anything is wrong.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the finding as one JSON object.")] = False,
     heatmap: Annotated[Path | None, typer.Option("--heatmap", help="Write the heatmap on the picture as PNG.")] = None,
@@ -40,7 +45,8 @@ def main(
     ] = None,
     profile: Annotated[str, typer.Option("--profile", help="The model to use.")] = "embedded",
     reference: Annotated[
-        list[Path] | None, typer.Option("--reference", help="A normal picture to compare with; may be given often.")
+        list[Path] | None,
+        typer.Option("--reference", help="A normal picture, or clip, to compare with; may be given often."),
     ] = None,
     references_dir: Annotated[
         Path | None, typer.Option("--references-dir", help="A folder of normal pictures to compare with.")
@@ -52,6 +58,7 @@ def main(
         Path | None, typer.Option("--remember", help="Keep what the references look like in this safetensors file.")
     ] = None,
     memory: Annotated[Path | None, typer.Option("--memory", help="Compare with a file of --remember.")] = None,
+    rules: Annotated[str, typer.Option("--rules", help="Of a clip: what is normal there, in words.")] = "",
     view: Annotated[
         list[Path] | None, typer.Option("--view", help="A further view of the same object; up to 8 of them.")
     ] = None,
@@ -71,7 +78,7 @@ def main(
     """Look at a picture and say whether something is wrong with it, where, and why."""
     given = {"adapter": adapter, "quantization": quantization, "device_map": device_map}
     model = {name: value for name, value in given.items() if value is not None}
-    asked = Asked(reference or [], references_dir, rate, remember, memory, view or [], tiles, model)
+    asked = Asked(reference or [], references_dir, rate, remember, memory, view or [], tiles, model, rules)
     try:
         if batch:
             if ask is not None or heatmap is not None or report is not None:
@@ -81,7 +88,7 @@ def main(
             return
         _check_report(report)
         media = _checked_input(path, ask, heatmap, profile)  # before the model, which takes seconds to load
-        held = asked.read()
+        held = asked.read(clip=isinstance(media, ClipFile))
         media = asked.with_views(media)
         with redirect_stdout(sys.stderr) if as_json else nullcontext():  # a library that prints must not break the JSON
             finding = _inspect(media, ask, Files(heatmap, report), profile, not as_json, asked, held)
@@ -94,8 +101,8 @@ def main(
         typer.echo(json.dumps(finding.to_dict(), ensure_ascii=False, indent=2))
 
 
-def _checked_input(path: Path, question: str | None, heatmap: Path | None, profile: str) -> Media:
-    """The picture, after all that can be checked without a model has been; raises LookTwiceError."""
+def _checked_input(path: Path, question: str | None, heatmap: Path | None, profile: str) -> Media | ClipFile:
+    """The picture or clip, after all that can be checked without a model has been; raises LookTwiceError."""
     from assistant.media import read_media
     from assistant.profiles import read_profile
 
@@ -104,13 +111,13 @@ def _checked_input(path: Path, question: str | None, heatmap: Path | None, profi
     if question is not None and len(question) > MAX_QUESTION:
         raise QuestionError(f"The question has more than {MAX_QUESTION} characters.", "Ask a shorter one.")
     read_profile(profile)
-    media = read_media(path)
+    media = _opened(path) if is_clip(path) else read_media(path)
     if heatmap is not None:
         folder = heatmap.parent
         if heatmap.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
             raise MediaError("The file given by --heatmap cannot be written.", "Name a file in an existing folder.")
         if heatmap.exists() and heatmap.samefile(path):
-            raise MediaError("The file given by --heatmap is the picture itself.", "Name another file.")
+            raise MediaError("The file given by --heatmap is the input itself.", "Name another file.")
     return media
 
 
@@ -143,6 +150,7 @@ class Asked:
     views: list[Path]
     tiles: str | None
     model: dict[str, str]
+    rules: str = ""
 
     def refuse_for_batch(self) -> None:
         """Raises QuestionError for what a batch does not take."""
@@ -158,13 +166,19 @@ class Asked:
 
         return as_views([media, *(read_media(file) for file in self.views)])
 
-    def read(self) -> list[Media]:
-        """The pictures, after all that can be checked without a model has been; raises LookTwiceError."""
+    def read(self, *, clip: bool) -> list[Media | ClipFile]:
+        """The references of a picture or clip, after all that can be checked without a model; raises LookTwiceError."""
+        from assistant.clip_words import checked_rules
         from assistant.media import read_media
         from assistant.threshold import checked_rate
         from assistant.tiling import checked_tiles
 
         checked_rate(self.rate)
+        checked_rules(self.rules)
+        if clip and (self.rate is not None or self.remember is not None or self.memory is not None):
+            raise QuestionError("--rate, --remember and --memory are for pictures, not for clips.")
+        if self.rules and not clip:
+            raise QuestionError("--rules are for clips, not for pictures.")
         checked_tiles(self.tiles)
         files = [*self.files, *(_pictures(self.folder) if self.folder is not None else ())]
         if len(files) > MAX_REFERENCES:
@@ -179,7 +193,18 @@ class Asked:
             raise MemoryFileError(
                 "The file given by --remember cannot be written.", "Name a file in a folder of yours."
             )
-        return [read_media(file) for file in files]
+        clips = [is_clip(file) for file in files]
+        if any(clips) and not clip:
+            raise MediaError("A normal clip is a reference for clips, not for pictures.")
+        return [_opened(file) if moves else read_media(file) for file, moves in zip(files, clips, strict=True)]
+
+
+def _opened(path: Path) -> ClipFile:
+    """A clip that can be opened; raises MediaError."""
+    from assistant.clip_reader import ClipReader
+
+    with ClipReader(path):
+        return ClipFile(path)
 
 
 def _pictures(folder: Path) -> list[Path]:
@@ -195,13 +220,13 @@ def _pictures(folder: Path) -> list[Path]:
 
 
 def _inspect(
-    media: Media,
+    media: Media | ClipFile,
     question: str | None,
     files: Files,
     profile: str,
     streaming: bool,
     asked: Asked,
-    references: list[Media],
+    references: list[Media | ClipFile],
 ) -> Finding:
     """Load, look, answer; with `streaming` the words are printed as they come. Raises LookTwiceError."""
     from assistant import load
@@ -218,6 +243,7 @@ def _inspect(
         session.hold(inspector.load_references(asked.memory), asked.rate)
     else:
         session.hold(references, asked.rate)
+        session.rule(asked.rules)
     if asked.remember is not None:
         inspector.save_references(session.memory(), asked.remember)
     finding: Finding | None = None

@@ -1,11 +1,4 @@
-"""The Python API: look once, ask many times.
-
-from assistant import load
-inspector = load("embedded")
-look = inspector.look(picture)
-for piece in inspector.ask(look, "Where is it?"):
-print(piece, end="")
-"""
+"""The Python API: look once, ask many times. The README shows how."""
 
 from __future__ import annotations
 
@@ -25,6 +18,8 @@ import torch
 import torch.nn.functional as F
 
 from assistant.calibration import PIXEL_THRESHOLD
+from assistant.clip_look import LooksAtClips
+from assistant.clip_words import clip_opening
 from assistant.errors import MediaError, MemoryFileError
 from assistant.kinds import likely_kinds
 from assistant.loading import Loaded, compose
@@ -57,7 +52,7 @@ HISTORY_TURNS = 4
 """Earlier turns that enter the prompt; older ones are left out, the look never is."""
 
 
-class Inspector:
+class Inspector(LooksAtClips):
     """A loaded model. Safe to use from several threads: looks share nothing, answers wait for each other.
 
     Attributes:
@@ -295,6 +290,9 @@ class Inspector:
     def _stream(
         self, look: Look | None, question: str, history: list[tuple[str, str]], stop: threading.Event | None
     ) -> Iterator[str]:
+        if look is not None and look.clip is not None and (said := clip_opening(look.clip, question)):
+            yield said  # measured: the language model has learned from pictures alone
+            return
         ids, tokens = self.prompt(look, question, history)
         judged = look is not None and asks_verdict(question)
         bias = self.calibration.first_word_bias(look.evidence) if judged else 0.0
@@ -315,10 +313,12 @@ class Inspector:
         return self.processor.ids(messages), tokens
 
     def yes_probability(self, look: Look) -> float:
-        """Calibrated probability that something is wrong, from the words and the look together, 0..1.
+        """Calibrated probability that something is wrong, from words and look, of a clip from the look, 0..1.
 
         The words: "Yes" against "No" as first word of the answer to DEFAULT_QUESTION, kept for the life of the look.
         """
+        if look.clip is not None:
+            return look.relative
         if look not in self._first_words:
             ids, tokens = self.prompt(look, DEFAULT_QUESTION, ())
             self._first_words[look] = self.runtime.first_word(ids, tokens)
@@ -337,7 +337,8 @@ class Inspector:
         if look.doubt:
             verdict = "unsure"
         warnings = list(look.warnings)
-        if self.calibration.contradicts(self._first_words[look], look.evidence):
+        keys = (look,) if look.clip is None else look.clip.keys
+        if look.clip is None and self.calibration.contradicts(self._first_words[look], look.evidence):
             words, score = ("normal", "anomalous") if look.evidence > 0 else ("anomalous", "normal")
             warnings.append(
                 f"The words say {words}, the look's score {look.score:.2f} says {score} "
@@ -347,7 +348,7 @@ class Inspector:
             warnings.append("The verdict is anomalous, but the map shows no single place.")
         if verdict == "normal" and look.regions:
             warnings.append(f"The verdict is normal, but the map is lit ({look.regions[0].place}): look there.")
-        if words_match_map(explanation, look.regions) is False:
+        if words_match_map(explanation, [one for key in keys for one in key.regions]) is False:
             warnings.append("The words name a place that the map does not show: trust the map.")
         spoken = says_yes(explanation)
         if spoken is not None and verdict != "unsure" and spoken != (verdict == "anomalous"):
@@ -366,6 +367,7 @@ class Inspector:
             timings=timings or Timings(load_s=self.load_s, look_s=look.look_s),
             profile=self.profile,
             references=look.references,
+            clip=look.clip,
             view=look.view,
         )
 

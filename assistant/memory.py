@@ -44,7 +44,7 @@ def see(model: LookModel, pixels: Tensor) -> Seen:
     features = model.tower(pixels)
     # of a picture in several views the first is the whole; descriptors are counted with outside of the device
     described = describe(features.tokens[:1], features.grid, model.config.visual_grid).cpu()
-    return Seen(features, model.remember(pixels), described)
+    return Seen(features, model.remember(pixels, features), described)
 
 
 def describe(tokens: Tensor, grid: tuple[int, int], pooled: Sequence[int]) -> Tensor:
@@ -57,10 +57,7 @@ def describe(tokens: Tensor, grid: tuple[int, int], pooled: Sequence[int]) -> Te
 
 
 def assemble(model: LookModel, seen: Sequence[Seen], calibration: Calibration, numbers: Sequence[int]) -> References:
-    """One memory of several pictures of one size.
-
-    Beyond MAX_ROWS a coreset of the pictures is kept, spread over what they look like: seeds of k-means++ (Arthur and
-    Vassilvitskii 2007) on their descriptors. Pictures are kept whole, since a patch counts in its place as well.
+    """One memory of several pictures of one size; of many pictures `kept_of` are in it.
 
     Args:
         model: judges each picture against the others.
@@ -69,8 +66,7 @@ def assemble(model: LookModel, seen: Sequence[Seen], calibration: Calibration, n
         numbers: what each of them is called in notes, from 1 on.
     """
     descriptors = torch.cat([one.descriptor for one in seen])
-    rows = getattr(model, "max_rows", MAX_ROWS)
-    kept = _coreset(descriptors, max(2, rows // seen[0].part.levels[0].shape[0]))
+    kept = kept_of(model, seen)
     memory = _joined([seen[index].part for index in kept], len(seen))
     logits = {}
     for index in range(min(len(seen), MAX_JUDGED)):
@@ -90,6 +86,17 @@ def assemble(model: LookModel, seen: Sequence[Seen], calibration: Calibration, n
         notes.append(f"Reference {number} looks anomalous against the other references: please check it.")
     normals = tuple(value for index, value in logits.items() if index not in odd and index not in strange)
     return References(memory.levels, len(seen), descriptors, normals, tuple(notes))
+
+
+def kept_of(model: LookModel, seen: Sequence[Seen]) -> list[int]:
+    """Which of several pictures a memory keeps, in order: all, or a coreset where their rows are more than MAX_ROWS.
+
+    It is spread over what they look like: seeds of k-means++ (Arthur and Vassilvitskii 2007) on their descriptors.
+    Pictures are kept whole, since a patch counts in its place as well.
+    """
+    rows = getattr(model, "max_rows", MAX_ROWS)
+    most = max(2, rows // seen[0].part.levels[0].shape[0])
+    return _coreset(torch.cat([one.descriptor for one in seen]), most)
 
 
 def judged(model: LookModel, features: VisionFeatures, memory: References) -> float:

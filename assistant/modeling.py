@@ -15,7 +15,7 @@ from assistant.configuration import LookTwiceConfig
 from assistant.heatmap import HeatmapHead, MapTokens, map_summary, score_fusion
 from assistant.kinds import KindHead
 from assistant.look_twice import LookTwiceSelector, Selection
-from assistant.reference import References, Residuals, mirrored, own_summary, reference_summary, residuals
+from assistant.reference import VARIANTS, References, Residuals, mirrored, own_summary, reference_summary, residuals
 from assistant.vision import TimmTower, VisionFeatures
 
 TOKEN_KINDS = ("visual", "suspicious", "map", "comparison")
@@ -97,9 +97,20 @@ class LookModel(PreTrainedModel):
         memory = [references] * pixel_values.shape[0]
         return self.judge(features, residuals(features.levels[1:], memory))
 
-    def remember(self, pixel_values: Tensor) -> References:
-        """Features of normal pictures [K, 3, H, W] and of their mirror images."""
-        seen = [self.tower(picture).levels[1:] for picture in mirrored(pixel_values).split(1)]
+    def remember(self, pixel_values: Tensor, features: VisionFeatures | None = None) -> References:
+        """Features of normal pictures [K, 3, H, W] and of their mirror images.
+
+        Args:
+            pixel_values: the pictures.
+            features: of the tower on these very pictures, where it has looked at them already.
+        """
+        seen = []
+        for number, picture in enumerate(mirrored(pixel_values).split(1)):
+            one, mirror = divmod(number, VARIANTS)
+            if features is None or mirror:
+                seen.append(self.tower(picture).levels[1:])
+            else:
+                seen.append(tuple(level[one : one + 1] for level in features.levels[1:]))
         return References(tuple(torch.cat(level) for level in zip(*seen, strict=True)), len(pixel_values))
 
     def judge(self, features: VisionFeatures, differences: Residuals) -> LookOutput:

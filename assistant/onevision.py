@@ -16,7 +16,7 @@ from assistant.heatmap import HeatmapHead, score_fusion, top_mean
 from assistant.kinds import KindHead
 from assistant.modeling import LookOutput
 from assistant.onevision_config import OneVisionConfig
-from assistant.reference import References, Residuals, mirrored, own_summary, reference_summary, residuals
+from assistant.reference import VARIANTS, References, Residuals, mirrored, own_summary, reference_summary, residuals
 from assistant.siglip import SiglipTower, ViewFeatures
 
 TOP_SHARE = 0.004
@@ -81,9 +81,20 @@ class OneVisionLook(nn.Module):
             references = replace(references, levels=tuple(level.to(device) for level in references.levels))
         return self.judge_all(features, residuals(features.levels[1:], [references] * len(views.pixels)))
 
-    def remember(self, views: Views) -> References:
-        """Features of the views of one normal picture and of their mirror images: patches at every scale it is seen."""
-        seen = self.tower(replace(views, pixels=mirrored(views.pixels))).levels[1:]
+    def remember(self, views: Views, features: ViewFeatures | None = None) -> References:
+        """Features of the views of one normal picture and of their mirror images: patches at every scale it is seen.
+
+        Args:
+            views: of the picture.
+            features: of the tower on these very views, where it has looked at them already.
+        """
+        features = features or self.tower(views)
+        turned = mirrored(views.pixels).unflatten(0, (-1, VARIANTS))[:, 1:].flatten(0, 1)
+        mirrors = self.tower(replace(views, pixels=turned)).levels[1:]
+        seen = [
+            torch.cat([own[:, None], level.unflatten(0, (-1, VARIANTS - 1))], dim=1).flatten(0, 1)
+            for own, level in zip(features.levels[1:], mirrors, strict=True)
+        ]
         return References(tuple(seen), len(views.counts))
 
     def judge(self, features: ViewFeatures, differences: Residuals) -> LookOutput:

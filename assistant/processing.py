@@ -11,8 +11,9 @@ from PIL import Image
 from torch import Tensor
 from transformers import AddedToken, PreTrainedTokenizerBase
 
+from assistant.clip_words import clip_head
 from assistant.configuration import LookTwiceConfig, LookTwiceVisionConfig
-from assistant.prompts import look_text
+from assistant.prompts import look_text, neutralise
 from assistant.types import Look, Region
 
 
@@ -96,7 +97,8 @@ class LookTwiceProcessor:
 
     def head(self, look: Look) -> str:
         """The head of the first question about a look."""
-        return self.look_text(look.relative, look.regions, look.kinds, look.picture, look.references, look.size)
+        text = self.look_text(look.relative, look.regions, look.kinds, look.picture, look.references, look.size)
+        return text if look.clip is None else neutralise(clip_head(look.clip), self.specials) + text
 
     def counts(self, size: tuple[int, int] | None = None, *, alone: bool = True) -> dict[str, int]:
         """How many placeholders of each kind a look takes at a picture of `size` = (width, height).

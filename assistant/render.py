@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from assistant.clip_words import clip_lines
 from assistant.errors import MediaError
 from assistant.prompts import kind_words, percent
 from assistant.types import Finding, Look, Media, Region
@@ -126,6 +127,8 @@ def score_line(finding: Finding) -> str:
 def summary_lines(finding: Finding) -> list[str]:
     """Verdict, score, where, and warnings as plain text without control characters, one line each."""
     lines = [verdict_line(finding), score_line(finding)]
+    if finding.clip is not None:
+        lines += [plain(line) for line in clip_lines(finding.clip)]
     for number, region in enumerate(finding.regions, start=1):
         lines.append(
             f"{number}. {region.place}: {percent(region.area)} of the picture, peak {region.peak:.2f}, "

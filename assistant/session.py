@@ -8,11 +8,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from assistant.clip_words import checked_rules
+from assistant.errors import MediaError
 from assistant.prompts import DEFAULT_QUESTION
 from assistant.threshold import checked_rate
-from assistant.types import Finding, Look, Media, Timings
+from assistant.types import ClipFile, Finding, Look, Media, Timings
 
 if TYPE_CHECKING:
+    from assistant.clip_look import Normality
     from assistant.reference import References
     from assistant.tiling import Tiles
 
@@ -29,6 +32,14 @@ class Inspects(Protocol):
 
     def remember(self, sources: Sequence[Media]) -> References:
         """A memory of normal pictures."""
+        ...
+
+    def learn_normal(self, sources: Sequence[Media | ClipFile]) -> Normality:
+        """What is usual in normal clips or frames."""
+        ...
+
+    def look_clip(self, source: ClipFile, normal: Normality | Sequence[Media] = (), *, rules: str = "") -> Look:
+        """What the model sees in a clip."""
         ...
 
     def look(self, source: Media, references: References | Sequence[Media] = (), *, rate: float | None = None) -> Look:
@@ -112,9 +123,11 @@ class Session:
         self._tiles: dict[str, Tiles] = {} if tiles is None else {"tiles": tiles}
         self._turns: list[Turn] = []
         self._looks: list[Look] = []
-        self._media: Media | None = None
-        self._references: Sequence[Media] = ()
+        self._media: Media | ClipFile | None = None
+        self._references: Sequence[Media | ClipFile] = ()
         self._memory: References | None = None
+        self._normality: Normality | None = None
+        self._rules = ""
         self._rate: float | None = None
         self._outdated = False
 
@@ -137,13 +150,14 @@ class Session:
         """Forget the newest turn; its look is kept."""
         self._turns = self._turns[:-1]
 
-    def hold(self, references: References | Sequence[Media], rate: float | None = None) -> None:
+    def hold(self, references: References | Sequence[Media | ClipFile], rate: float | None = None) -> None:
         """Hold what follows against these normal pictures, or against none, with this false-alarm rate.
 
         A question that follows without a new picture makes the newest one be looked at again, under the new terms.
 
         Args:
-            references: pictures, or what the inspector's `remember` kept of them; () for none.
+            references: pictures, or what the inspector's `remember` kept of them; () for none. Normal clips hold
+                for clips only, pictures for both.
             rate: as `Inspector.look` takes it.
 
         Raises RateError for a rate that cannot be asked for; everything is then as before.
@@ -153,38 +167,60 @@ class Session:
         if not isinstance(references, Sequence):
             self._memory = references
         elif list(map(id, given)) != list(map(id, self._references)) or not given:
-            self._memory = None
+            self._memory = self._normality = None
         self._references, self._rate, self._outdated = tuple(given), rate, self._media is not None
+
+    def rule(self, text: str) -> None:
+        """Hold clips against these rules of normality from now on, "" for those that a normal clip gives.
+
+        Raises QuestionError when they are too long; everything is then as before.
+        """
+        checked_rules(text)
+        if text != self._rules:
+            self._rules, self._outdated = text, self._outdated or isinstance(self._media, ClipFile)
 
     def memory(self) -> References | None:
         """What is kept of the references, made once for each set of them; None without.
 
-        Raises LookTwiceError when one of them cannot be used.
+        Raises LookTwiceError when one of them cannot be used, a clip among them.
         """
+        if any(isinstance(one, ClipFile) for one in self._references):
+            raise MediaError("A normal clip is a reference for clips, not for pictures.", "Clear the references first.")
         if self._memory is None and self._references:
             self._memory = self._inspector.remember(self._references)
         return self._memory
 
-    def attach(self, media: Media) -> Look:
-        """Look at a picture, once; the questions that follow are about it.
+    def normality(self) -> Normality | None:
+        """What is usual in the references as clips are held against it, made once; None without. Errors as `memory`."""
+        if self._normality is None and self._references:
+            self._normality = self._inspector.learn_normal(self._references)
+        return self._normality
 
-        Raises LookTwiceError when the picture or a reference cannot be used; the conversation is then as before.
+    def attach(self, media: Media | ClipFile) -> Look:
+        """Look at a picture or clip, once; the questions that follow are about it.
+
+        Raises LookTwiceError when it or a reference cannot be used; the conversation is then as before.
         """
-        memory = self.memory()
-        look = self._inspector.look(media, () if memory is None else memory, rate=self._rate, **self._tiles)
+        if isinstance(media, ClipFile):
+            look = self._inspector.look_clip(media, self.normality() or (), rules=self._rules)
+        else:
+            memory = self.memory()
+            look = self._inspector.look(media, () if memory is None else memory, rate=self._rate, **self._tiles)
         self._looks = [*self._looks, look][-MAX_LOOKS:]
         self._turns = [turn for turn in self._turns if turn.look is None or turn.look in self._looks]
         self._media, self._outdated = media, False
         return look
 
-    def ask(self, question: str, media: Media | None = None, *, stop: threading.Event | None = None) -> Iterator[Event]:
+    def ask(
+        self, question: str, media: Media | ClipFile | None = None, *, stop: threading.Event | None = None
+    ) -> Iterator[Event]:
         """Answer one question, as events: remembering, looking, Looked, answering, Words..., deciding, Done.
 
         The first comes only where references are new, the first three where there is something new to look at.
 
         Args:
             question: the words of the user; empty with a picture means the default question.
-            media: a new picture to attach first; without it the question is about the newest one.
+            media: a new picture or clip to attach first; without it the question is about the newest one.
             stop: ends the turn at the next word when it is set; what was said until then stays in the conversation.
 
         Raises LookTwiceError (a picture or question that cannot be used); the turn is then not kept.
@@ -195,9 +231,10 @@ class Session:
         elif self._outdated:
             media = self._media
         if media is not None:
-            if self._memory is None and self._references:
+            clip = isinstance(media, ClipFile)
+            if (self._normality if clip else self._memory) is None and self._references:
                 yield Stage("remembering")
-                self.memory()
+                self.normality() if clip else self.memory()
             yield Stage("looking")
             yield Looked(self.attach(media))
         look = self.look

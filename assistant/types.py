@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -61,6 +62,19 @@ class Media:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, eq=False)
+class ClipFile:
+    """A clip that nothing has been read of yet.
+
+    Attributes:
+        source: the bytes of a file, or a path object that the program's owner vouches for.
+        name: display name, None for the file's own.
+    """
+
+    source: bytes | os.PathLike
+    name: str | None = None
+
+
 @dataclass(frozen=True)
 class Region:
     """One connected suspicious region of a heatmap.
@@ -82,6 +96,59 @@ class Region:
     mean: float
     tone: str
     shape: str
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of a clip that is called anomalous.
+
+    Attributes:
+        start, end: seconds from the clip's first frame, start <= end.
+        peak: seconds at which the score is highest.
+        score: that score, 0..1.
+        place: one of PLACES, where it is at the peak; "" where the map shows no single place.
+        reason: what was measured there, in words.
+    """
+
+    start: float
+    end: float
+    peak: float
+    score: float = 0.0
+    place: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class FrameScore:
+    """The score of one moment of a clip: seconds from its first frame, and 0..1 with 0.5 as threshold."""
+
+    time: float
+    score: float
+
+
+@dataclass(frozen=True, eq=False)
+class ClipFacts:
+    """What was measured over a whole clip.
+
+    Attributes:
+        duration: seconds.
+        camera: "still" or "moving".
+        frames: the score over time, smoothed, in order of time.
+        spans: stretches called anomalous, in order.
+        keys: looks at the frames that matter, in order of time: the first, the spans' peaks, the last.
+        motion: what moves, in words.
+        normal: what it was held against, in words; "" for nothing but itself.
+        rules: rules of normality, one sentence each, as the user wrote them or as drafted.
+    """
+
+    duration: float
+    camera: str
+    frames: tuple[FrameScore, ...]
+    spans: tuple[Span, ...] = ()
+    keys: tuple[Look, ...] = ()
+    motion: str = ""
+    normal: str = ""
+    rules: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +175,7 @@ class Look:
         warnings: what was noticed while reading and looking, one sentence each.
         look_s: seconds the look took.
         time: seconds into the clip, 0.0 for a picture.
+        clip: what was measured over the whole clip, whose most suspicious frame this is; None for a picture.
         views: the looks at each view where there are several; this one is then the most suspicious, under a threshold
             for the highest of them, and `view` is its number from 1; 0 for a single picture.
     """
@@ -128,6 +196,7 @@ class Look:
     threshold: float = 0.5
     threshold_source: str = ""
     doubt: str = ""
+    clip: ClipFacts | None = None
     views: tuple[Look, ...] = ()
     view: int = 0
 
@@ -185,15 +254,20 @@ class Finding:
     profile: str = "embedded"
     kinds: tuple[tuple[str, float], ...] = ()
     references: int = 0
+    clip: ClipFacts | None = None
     view: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dict with the public names; floats rounded to 4 places."""
+        """A JSON-ready dict with the public names; floats rounded to 4 places.
+
+        Of a clip it has "spans" [{"start", "end", "peak", "place", "reason"}], "frames" [{"time", "score"}], "camera",
+        "normal" (what it was held against) and "rules" as well.
+        """
 
         def rounded(value: float) -> float:
             return round(float(value), 4)
 
-        return {
+        found = {
             "verdict": self.verdict,
             "confidence": rounded(self.confidence),
             "verdict_probability": rounded(self.verdict_probability),
@@ -220,3 +294,12 @@ class Finding:
             "timings": {name: rounded(value) for name, value in vars(self.timings).items()},
             "profile": self.profile,
         }
+        if self.clip is not None:
+            found["spans"] = [
+                {"start": rounded(one.start), "end": rounded(one.end), "peak": rounded(one.peak)}
+                | {"place": one.place, "reason": one.reason}
+                for one in self.clip.spans
+            ]
+            found["frames"] = [{"time": rounded(one.time), "score": rounded(one.score)} for one in self.clip.frames]
+            found |= {"camera": self.clip.camera, "normal": self.clip.normal, "rules": list(self.clip.rules)}
+        return found

@@ -23,7 +23,7 @@ def named_kinds(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
     pairs = []
     for row in rows:
         truth = canonical(row.get("defect") or "") if row["label"] == 1 else None
-        if truth is not None and says_yes(row["explanation"]):
+        if truth is not None and says_yes(row.get("explanation") or ""):
             pairs.append((truth, kind_in(row["explanation"]) or NO_KIND))
     return pairs
 

@@ -248,7 +248,7 @@ def words_agree(row: Row) -> bool:
 
 def agreement(rows: Sequence[Row]) -> float | None:
     """Share of answers with words for which `words_agree`."""
-    spoken = [words_agree(row) for row in rows if row["explanation"]]
+    spoken = [words_agree(row) for row in rows if row.get("explanation")]
     return float(np.mean(spoken)) if spoken else None
 
 
@@ -257,14 +257,14 @@ def place_agreement(rows: Sequence[Row]) -> float | None:
     spoken = [
         words_agree(row)
         for row in rows
-        if row["explanation"] and (row["word_places"] or (row["region_places"] and row["verdict"] == "anomalous"))
+        if row.get("explanation") and (row["word_places"] or (row["region_places"] and row["verdict"] == "anomalous"))
     ]
     return float(np.mean(spoken)) if spoken else None
 
 
 def hallucination_rate(rows: Sequence[Row]) -> float | None:
     """Share of normal pictures whose words claim a defect: they begin with yes or name a place."""
-    normals = [row for row in rows if row["label"] == 0 and row["explanation"]]
+    normals = [row for row in rows if row["label"] == 0 and row.get("explanation")]
     claims = [row["explanation"].lower().startswith("yes") or bool(row["word_places"]) for row in normals]
     return float(np.mean(claims)) if claims else None
 
@@ -276,7 +276,7 @@ def faithfulness(rows: Sequence[Row]) -> float | None:
     that the map does not show, the first one being the map's strongest. An answer that begins with neither counts by
     its places alone. None without words.
     """
-    spoken = [faithful(row) for row in rows if row["explanation"]]
+    spoken = [faithful(row) for row in rows if row.get("explanation")]
     return float(np.mean(spoken)) if spoken else None
 
 

@@ -4,22 +4,19 @@ python -m eval.references --data DIR --out RUN [--shots 1,2,4,8] [--seeds 0,1,2]
 
 References are drawn with the seed from a category's normals of the training fold (of MVTec: of its own training
 part); tested are the pictures of the validation fold, of MVTec all that were not drawn. Each picture goes through the
-tower once. One file a category, shots and seed, so that a stopped run goes on.
+tower once and is compared with each reference once. One file a category, shots and seed, so that a stopped run goes on.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 import typer
-from PIL import Image
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -27,163 +24,22 @@ from tqdm import tqdm
 
 from assistant import command, load
 from assistant.errors import RecordError
-from assistant.heatmap import top_mean
 from assistant.inspector import Inspector
-from assistant.memory import Seen, assemble, see
-from assistant.processing import fit_size
 from assistant.prompts import DEFAULT_QUESTION, places_in
-from assistant.reference import References, residuals
+from assistant.reference import References
 from assistant.regions import cells_of
 from assistant.threshold import DEFAULT_RATE
-from assistant.vision import VisionFeatures
 from data.readers import read_manifest
 from data.schema import Record
 from eval import metrics
 from eval.aupro import aupro
-from eval.plain_maps import PlainMap, nearest_map, subspace_map
+from eval.held import FUSED, Judge
+from eval.products import draw, products_of, training_parts
 
 CATEGORIES = (
     "ksdd", "magnetic_tile", "elpv/mono", "elpv/poly", "piped_paper", "casting", "deeppcb", "mvtec/bottle",
 )  # fmt: skip
 """What is reported: a set, or one product of a set. A set of several products is judged product by product."""
-MAP_SIDE = 192
-"""Longest side of the maps that AUPRO is taken on, pixels."""
-TOP = 0.01
-"""Share of a training-free map whose mean is its image score."""
-FUSED = "fused"
-"""The model's own score and map; beside it stand the two maps that nothing was trained for."""
-PLAIN = {"nearest": nearest_map, "subspace": subspace_map}
-
-
-@dataclass(frozen=True)
-class Product:
-    """One product's pictures.
-
-    Attributes:
-        name: "set/category".
-        known: normals that references are drawn from.
-        tested: pictures with labels; what is drawn as reference is taken out of them.
-    """
-
-    name: str
-    known: tuple[Record, ...]
-    tested: tuple[Record, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Encoded:
-    """A tested picture as the tower sees it; features in half precision, they are many."""
-
-    features: VisionFeatures
-
-    def whole(self) -> VisionFeatures:
-        """The features in single precision."""
-        levels = tuple(level.float() for level in self.features.levels)
-        return VisionFeatures(levels, levels[-1].flatten(2).transpose(1, 2), self.features.grid)
-
-
-def training_parts(data: Path) -> frozenset[Path]:
-    """Pictures of a manifest that their own benchmark puts into its training part (key `orig_split`)."""
-    with (data / "manifest.jsonl").open(encoding="utf-8") as lines:
-        rows = [json.loads(line) for line in lines if line.strip()]
-    return frozenset(data / row["image"] for row in rows if row.get("orig_split") == "train" and "image" in row)
-
-
-def products_of(
-    records: Sequence[Record], category: str, training: frozenset[Path], most: int = 0, seed: int = 0
-) -> list[Product]:
-    """The products of one of CATEGORIES (or any "set" or "set/category") that have normals to draw.
-
-    Args:
-        records: of the manifest.
-        category: which.
-        training: of `training_parts`: where references of a set that nothing is trained on are drawn from.
-        most: at most this many tested pictures of each label and product, drawn with the seed; 0 means all.
-
-    Raises:
-        RecordError: there is no such category, or it has no normal picture to draw references from.
-    """
-    dataset, _, wanted = category.partition("/")
-    groups: dict[str, list[Record]] = {}
-    for record in records:
-        if record.dataset == dataset and wanted in ("", record.category):
-            groups.setdefault(f"{record.dataset}/{record.category}", []).append(record)
-    found = []
-    for name, group in sorted(groups.items()):
-        if any(record.split == "test" for record in group):  # a set that nothing is trained on
-            known = [r for r in group if r.label == 0 and r.image in training]
-            tested = group
-        else:
-            known = [r for r in group if r.label == 0 and r.split in ("fit", "calibrate")]
-            tested = [r for r in group if r.split == "val"]
-        if most:
-            rng = np.random.default_rng(seed)
-            tested = [r for label in (0, 1) for r in _drawn([t for t in tested if t.label == label], most, rng)]
-        if known and tested:
-            found.append(Product(name, tuple(known), tuple(tested)))
-    if not found:
-        raise RecordError(f"There are no normals to draw references from in {category!r}.", "See the categories.")
-    return found
-
-
-def _drawn(records: Sequence[Record], most: int, rng: np.random.Generator) -> list[Record]:
-    return [records[index] for index in sorted(rng.permutation(len(records))[:most])]
-
-
-def draw(product: Product, shots: int, seed: int) -> list[Record]:
-    """References of a product: the first `shots` of an order that the seed alone decides, so that 2 hold the 1."""
-    order = np.random.default_rng([seed, 5]).permutation(len(product.known))
-    return [product.known[index] for index in order[:shots]]
-
-
-class Judge:
-    """Tested pictures and references of one product through the tower once, and what each way says of them."""
-
-    def __init__(self, inspector: Inspector, product: Product) -> None:
-        self.inspector, self.product = inspector, product
-        self.model = inspector.model.look_model
-        sizes = [self._size(record) for record in product.known[:20]]
-        self.size = max(sorted(set(sizes)), key=sizes.count)
-        self._tested: dict[Path, Encoded] = {}
-        self._seen: dict[Path, Seen] = {}
-
-    def _size(self, record: Record) -> tuple[int, int]:
-        with Image.open(record.image) as image:
-            return fit_size(image.width, image.height, self.inspector.processor.config.vision_config)
-
-    def tested(self, record: Record) -> VisionFeatures:
-        """The features of a tested picture, kept in half precision."""
-        if record.image not in self._tested:
-            with torch.inference_mode():
-                features = self.model.tower(self.inspector.processor.pixels(record.read_image()))
-            half = tuple(level.half() for level in features.levels)
-            self._tested[record.image] = Encoded(VisionFeatures(half, half[-1], features.grid))
-        return self._tested[record.image].whole()
-
-    def memory(self, records: Sequence[Record]) -> References:
-        """The references as `Inspector.remember` makes them."""
-        for record in records:
-            if record.image not in self._seen:
-                pixels = self.inspector.processor.pixels(record.read_image(), self.size)
-                with torch.inference_mode():
-                    self._seen[record.image] = see(self.model, pixels)
-        seen = [self._seen[record.image] for record in records]
-        with torch.inference_mode():
-            return assemble(self.model, seen, self.inspector.calibration, range(1, len(seen) + 1))
-
-    def judge(
-        self, record: Record, memory: References | None, plain: Mapping[str, PlainMap]
-    ) -> dict[str, tuple[float, Tensor]]:
-        """{way: (calibrated score, or mean of the map's top, and map [h, w])} of one tested picture."""
-        features = self.tested(record)
-        with torch.inference_mode():
-            output = self.model.judge(features, residuals(features.levels[1:], [memory]))
-        score = self.inspector.calibration.score(float(output.score_logit[0]))
-        found = {FUSED: (score, output.heatmap_logits[0, 0])}
-        for way, drawn in plain.items():
-            heat = drawn(features.levels[1:])
-            found[way] = (float(top_mean(heat[None, None], TOP)[0]), heat)
-        return found
 
 
 def rows_of(judge: Judge, shots: int, seed: int, ask: bool, rate: float) -> dict[str, Any]:
@@ -194,19 +50,19 @@ def rows_of(judge: Judge, shots: int, seed: int, ask: bool, rate: float) -> dict
         "false_alarms": share of the normals at or above the threshold, or None, and "words": a list with `ask`}.
     """
     drawn = draw(judge.product, shots, seed)
-    memory = judge.memory(drawn) if shots else None
+    held = judge.held(drawn) if shots else None
+    memory = held.memory if held is not None else None
     threshold, _ = judge.inspector.threshold(memory, rate)
     taken = {record.image for record in drawn}
     records = [record for record in judge.product.tested if record.image not in taken]
-    plain = {way: fit(memory.levels) for way, fit in PLAIN.items()} if memory is not None else {}
     scores: dict[str, list[float]] = {}
     truths: dict[str, list[metrics.Truth]] = {}
     words = []
     for record in records:
-        mask = record.read_mask() if record.supervision == "mask" else None
-        for way, (score, heat) in judge.judge(record, memory, plain).items():
+        mask = judge.tested(record).mask
+        for way, (score, heat) in judge.judge(record, held).items():
             scores.setdefault(way, []).append(score)
-            truths.setdefault(way, []).append(_truth(heat, mask, record))
+            truths.setdefault(way, []).append(_truth(heat, mask))
         if ask:
             words.append(_asked(judge.inspector, record, memory, rate if shots else None))
     labels = [record.label for record in records]
@@ -224,15 +80,12 @@ def rows_of(judge: Judge, shots: int, seed: int, ask: bool, rate: float) -> dict
     }
 
 
-def _truth(heat: Tensor, mask: np.ndarray | None, record: Record) -> metrics.Truth:
-    """Map and mask at one size with the picture's aspect, at most MAP_SIDE; the mask is None where it is not known."""
+def _truth(heat: Tensor, mask: np.ndarray | None) -> metrics.Truth:
+    """Map and mask at the mask's size; the map as it is where there is none."""
     if mask is None:
         return heat.float().numpy(), None
-    shrink = min(1.0, MAP_SIDE / max(mask.shape))
-    height, width = (max(1, round(side * shrink)) for side in mask.shape)
-    small = F.interpolate(heat[None, None].float(), (height, width), mode="bilinear", align_corners=False)[0, 0]
-    share = np.asarray(Image.fromarray(mask.astype(np.float32)).resize((width, height), Image.Resampling.BOX))
-    return small.numpy(), share > 0.25
+    small = F.interpolate(heat[None, None].float(), mask.shape, mode="bilinear", align_corners=False)[0, 0]
+    return small.numpy(), mask
 
 
 def _asked(inspector: Inspector, record: Record, memory: References | None, rate: float | None) -> dict[str, Any]:

@@ -12,11 +12,13 @@ from PIL import Image
 
 from assistant import command
 from assistant.errors import RecordError
-from assistant.reference import directions
+from assistant.reference import directions, residuals
 from data.readers import read_manifest
-from eval import references
+from eval import compared, references
+from eval.held import Judge
 from eval.plain_maps import nearest_map, subspace_map
-from eval.references import draw, numbers, products_of, training_parts
+from eval.products import draw, products_of, training_parts
+from eval.references import numbers, rows_of
 from finetune import calibrate
 from finetune import references as fitting
 from finetune.calibrate import LEAST_WORD_SCALE, words_and_look
@@ -89,7 +91,7 @@ def test_a_run_is_resumed_and_gives_the_figures(data, tmp_path, monkeypatch, cap
     kept = json.loads((out / "rows" / "mvtec-cloth-2-0.json").read_text())
     assert len(kept["labels"]) == 8  # what was drawn as reference is not tested
     (out / "rows" / "stripes-cloth-1-1.json").unlink()
-    monkeypatch.setattr(references.Judge, "judge", counted(references.Judge.judge, calls := []))
+    monkeypatch.setattr(Judge, "judge", counted(Judge.judge, calls := []))
     assert start() == 0 and len(calls) == 4
     again = json.loads((out / "metrics.json").read_text())
     for one, other in zip(first["mean"], again["mean"], strict=True):
@@ -103,6 +105,43 @@ def counted(function, calls):
         return function(*arguments)
 
     return wrapped
+
+
+def test_pairs_put_together_are_the_comparison_with_all_references_at_once(data):
+    (product,) = products_of(list(read_manifest(data)), "mvtec/cloth", training_parts(data))
+    judge = Judge(tiny_inspector(), product)
+    model, calibration = judge.model, judge.inspector.calibration
+    model.heatmap.reference_weight.data += 0.3  # as fitted weights would: references count in the map
+    for shots in (0, 1, 2, 4):
+        held = judge.held(draw(product, shots, 1)) if shots else None
+        memory = held.memory if held else None
+        for record in product.tested[:6]:
+            features = judge.tested(record).whole()
+            with torch.inference_mode():
+                wanted = model.judge(features, residuals(features.levels[1:], [memory]))
+            found = judge.judge(record, held)
+            score, heat = found["fused"]
+            assert score == pytest.approx(calibration.score(float(wanted.score_logit[0])), abs=1e-5)
+            assert torch.allclose(heat, wanted.heatmap_logits[0, 0], atol=1e-5)
+            if held:
+                plain = nearest_map(memory.levels)(features.levels[1:])
+                assert torch.allclose(found["nearest"][1], plain, atol=2e-3)  # the root of rounding, for patches alike
+
+
+def test_each_picture_is_seen_once_and_compared_with_each_reference_once(data, monkeypatch):
+    (product,) = products_of(list(read_manifest(data)), "stripes", training_parts(data))
+    judge = Judge(tiny_inspector(), product)
+    seen, alike = [], []
+    monkeypatch.setattr(judge.model.tower, "forward", counted(judge.model.tower.forward, seen))
+    monkeypatch.setattr(compared, "place_residual", counted(compared.place_residual, alike))
+    kept = {(k, seed): rows_of(judge, k, seed, False, 0.05) for seed in (0, 1) for k in (1, 2, 4)}
+    drawn = {record.image for seed in (0, 1) for record in draw(product, 4, seed)}
+    assert len(seen) == len(product.tested) + 4 * len(drawn)  # a reference and its three mirror images
+    assert len(alike) == 3 * len(product.tested) * len(drawn)  # three levels
+    fresh = rows_of(Judge(tiny_inspector(), product), 4, 1, False, 0.05)
+    for way, scores in fresh["scores"].items():
+        assert kept[4, 1]["scores"][way] == pytest.approx(scores, abs=1e-5)
+        assert kept[4, 1]["aupro"][way] == pytest.approx(fresh["aupro"][way], abs=1e-5)
 
 
 def test_words_are_judged_with_and_without_references(data, tmp_path, monkeypatch):

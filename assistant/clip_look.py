@@ -1,0 +1,381 @@
+"""A clip looked at: evenly first, then more closely where the score rises; what is odd, when, where and why.
+
+Each frame is looked at by the same model as a picture, and held against what is usual: in a normal clip or normal
+frames of the scene, or, without any, in the clip itself. See `usual` for the three distances.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from assistant.alignment import Keypoints, keypoints, similarity, unwarped, warped
+from assistant.calibration import PIXEL_THRESHOLD, Calibration, logit
+from assistant.clip_plan import BUDGET, closer_times, coarse_count, even_times
+from assistant.clip_reader import ClipReader, Grab
+from assistant.clip_words import checked_rules, drafted_rules
+from assistant.errors import MediaError
+from assistant.motion import Motion, Mover, camera_word, motion_between, motion_words
+from assistant.reference import residuals
+from assistant.regions import find_regions
+from assistant.spans import find_spans, smoothed
+from assistant.types import ClipFacts, ClipFile, Frame, FrameScore, Look, Media, Span
+from assistant.usual import CHANNELS, Moment, Usual, cell_looks, learn, summed, unusual, unusual_within
+
+if TYPE_CHECKING:
+    from assistant.modeling import LookTwiceForConditionalGeneration
+    from assistant.processing import LookTwiceProcessor
+
+SIDE = 640
+"""Longest side that frames of a clip are looked at, pixels."""
+STEP = 0.15
+"""Seconds to the later frame that shows what moves."""
+LEAST_GAP = 0.1
+"""Seconds between two looks at least."""
+THRESHOLD = 0.5
+MOST_KEYS = 4
+"""Key frames of a clip: the first, the highest peaks, the last."""
+MAX_NORMAL = 32
+"""Looks at normal clips or frames in all."""
+SOURCES = {True: "set on drawn clips with a normal clip", False: "set on drawn clips without a normal clip"}
+
+
+@dataclass(frozen=True)
+class Weighing:
+    """Evidence of a frame, a logit: bias + sum of gains x what is unusual, channels as CHANNELS and the model's own."""
+
+    bias: float
+    gains: tuple[float, float, float, float]
+    zeros: tuple[float, float, float]
+    """Values of the channels' cells from which they are shown as suspicious."""
+
+
+HELD = Weighing(-4.0, (8.0, 8.0, 10.0, 0.3), (0.25, 0.25, 0.15))
+"""With a normal clip; fitted as the log tells."""
+ALONE = Weighing(-5.5, (4.0, 0.0, 3.0, 0.3), (0.9, 9.0, 0.9))
+"""Without."""
+
+
+@dataclass(frozen=True, eq=False)
+class Normality:
+    """What a normal clip or normal frames of a scene show, see `LooksAtClips.learn_normal`.
+
+    Attributes:
+        usual: place by place.
+        anchor: the frame that all others are moved onto, None where the camera stands still.
+        size: (width, height) its frames are looked at, pixels.
+        evidence: the highest that the model itself finds in it, a logit.
+        moves: whether motion was seen, which single frames do not show.
+        words: what it is, for people.
+        rules: drafted from what was measured.
+        notes: what was noticed while reading, one sentence each.
+    """
+
+    usual: Usual
+    anchor: Keypoints | None
+    size: tuple[int, int]
+    evidence: float
+    moves: bool
+    words: str
+    rules: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """One frame as the model sees it, before it is moved onto an anchor."""
+
+    frame: Frame
+    looks: Tensor
+    evidence: float
+    motion: Motion | None
+    keypoints: Keypoints | None
+
+
+class LooksAtClips:
+    """What an inspector does with clips; a part of `Inspector`, whose model and looks it uses."""
+
+    model: LookTwiceForConditionalGeneration
+    processor: LookTwiceProcessor
+    calibration: Calibration
+    look: Callable[..., Look]
+
+    def learn_normal(self, sources: Sequence[ClipFile | os.PathLike | bytes | Media]) -> Normality:
+        """What is usual in normal clips or normal frames of one scene, to hold any number of clips against.
+
+        Args:
+            sources: at least one clip, or pictures as Media; all are looked at in the size of the first.
+
+        Raises:
+            MediaError: there is none, or one cannot be used.
+        """
+        if not len(sources):
+            raise MediaError("No normal clip was given.")
+        share = max(4, MAX_NORMAL // len(sources))
+        seen: list[_Seen] = []
+        notes: list[str] = []
+        length, size, offset = 0.0, None, 0.0
+        for source in list(sources)[:MAX_NORMAL]:
+            if isinstance(source, Media):
+                frames = [Grab(replace(source.frames[0], time=offset))]
+                notes += source.notes
+            else:
+                with _opened(source) as reader:
+                    count = min(share, max(8, round(4 * reader.duration)))
+                    times = even_times(reader.duration, count)
+                    frames = [
+                        Grab(_later(grab.frame, offset), grab.later and _later(grab.later, offset))
+                        for grab in reader.frames(times, after=STEP, side=SIDE)
+                    ]
+                    length += reader.duration
+                    notes += reader.notes
+            for grab in frames:
+                size = size or self.processor.fit_size(*grab.frame.size)
+                seen.append(self._see(grab, size, moving=True))
+            offset = seen[-1].frame.time + 2.0  # seconds apart: nothing of one clip is near another one
+        if not seen:
+            raise MediaError("Of the normal clip no frame can be decoded.")
+        camera = camera_word([one.motion for one in seen if one.motion])
+        anchor = seen[len(seen) // 2].keypoints if camera == "moving" else None
+        moments = [_moment(one, anchor) for one in seen]
+        moves = any(one.motion is not None for one in seen)
+        words = f"{length:.1f} s of a normal clip" if length else f"{len(seen)} normal frames"
+        return Normality(
+            learn(moments), anchor, size, max(one.evidence for one in seen), moves, words,
+            _drafted(camera, seen) if moves else (), tuple(dict.fromkeys(notes)),
+        )  # fmt: skip
+
+    def look_clip(
+        self,
+        source: ClipFile | os.PathLike | bytes,
+        normal: Normality | Sequence[ClipFile | os.PathLike | bytes | Media] = (),
+        *,
+        rules: str = "",
+        budget: int = BUDGET,
+    ) -> Look:
+        """Looks at a clip; the cost follows the budget, not the clip's length.
+
+        Args:
+            source: an MP4, WebM, MKV, AVI, MOV or GIF: its bytes or a path object. Plain strings are refused.
+            normal: normal clips or frames of the same scene, or what `learn_normal` kept of them.
+            rules: of normality, in the user's words; left out, those that `learn_normal` drafted are taken.
+            budget: frames that are looked at in all, >= 3.
+
+        Returns:
+            The look at the most suspicious frame, its `clip` holding what was measured over the whole clip; `score`
+            and `heatmap` are of the clip's evidence there.
+
+        Raises:
+            MediaError: the clip or a normal one cannot be used.
+            QuestionError: the rules are too long.
+        """
+        start = time.perf_counter()
+        asked = checked_rules(rules)
+        known = normal if isinstance(normal, Normality) else self.learn_normal(normal) if len(normal) else None
+        with _opened(source) as reader:
+            first = list(self._seen(reader, even_times(reader.duration, coarse_count(reader.duration, budget)), known))
+            if not first:
+                raise MediaError(f"Of '{reader.name}' no frame can be decoded.")
+            rough = self._weighed(first, known)
+            gap = max(LEAST_GAP, 1 / reader.rate if reader.rate else 0.0)
+            times = [one.frame.time for one in first]
+            more = closer_times(times, rough.logits.tolist(), budget - len(first), gap)
+            seen = _in_order([*first, *self._seen(reader, more, known)])
+            duration, name, notes = reader.duration, reader.name, reader.notes
+        weighed = self._weighed(seen, known) if more else rough
+        times = [one.frame.time for one in seen]
+        scores = smoothed(times, torch.sigmoid(weighed.logits).tolist()).tolist()
+        spans = find_spans(times, scores, THRESHOLD, duration)
+        keys = self._keys(seen, weighed, scores, spans, name)
+        chosen = keys[int(np.argmax(scores))]
+        spans = tuple(self._told(span, seen, weighed, keys, known) for span in spans)
+        facts = ClipFacts(
+            duration=duration,
+            camera=weighed.camera,
+            frames=tuple(FrameScore(at, score) for at, score in zip(times, scores, strict=True)),
+            spans=spans,
+            keys=tuple(keys[index] for index in sorted(keys)),
+            motion=motion_words([one.motion for one in seen if one.motion]),
+            normal=known.words if known else "",
+            rules=asked or (known.rules if known else ()),
+        )
+        warnings = (*notes, *(known.notes if known else ()), *weighed.notes)
+        took = time.perf_counter() - start
+        return replace(chosen, clip=facts, warnings=tuple(dict.fromkeys(warnings)), look_s=took)
+
+    def _seen(self, reader: ClipReader, times: Sequence[float], known: Normality | None) -> Iterator[_Seen]:
+        """The frames at these times as the model sees them; frames that come twice are left out."""
+        last = -1.0
+        for grab in reader.frames(times, after=STEP, side=SIDE):
+            if grab.frame.time > last:
+                last = grab.frame.time
+                size = known.size if known else self.processor.fit_size(*grab.frame.size)
+                yield self._see(grab, size, moving=True)
+
+    def _see(self, grab: Grab, size: tuple[int, int], *, moving: bool) -> _Seen:
+        pixels = self.processor.pixels(grab.frame.pixels, size)
+        with torch.inference_mode():
+            features = self.model.look_model.tower(pixels)
+            output = self.model.look_model.judge(features, residuals(features.levels[1:], [None] * len(pixels)))
+            looks = cell_looks(features)
+        grid = (looks.shape[1], looks.shape[2])
+        motion = None
+        if grab.later is not None and grab.later.time > grab.frame.time:
+            motion = motion_between(grab.frame, grab.later, grid)
+        evidence = self.calibration.logit(float(output.score_logit[0])) - logit(self.calibration.threshold)
+        return _Seen(grab.frame, looks, evidence, motion, keypoints(grab.frame.pixels) if moving else None)
+
+    def _weighed(self, seen: Sequence[_Seen], known: Normality | None) -> _Weighed:
+        """Evidence of every frame and cell, held against the normal clip or the clip itself."""
+        camera = camera_word([one.motion for one in seen if one.motion])
+        anchor = known.anchor if known else None
+        notes: list[str] = []
+        if known and anchor is None and camera == "moving":
+            notes.append(
+                "The camera moves, in the normal clip it stands still: places are compared as far as they fit."
+            )
+        if not known and camera == "moving":
+            anchor = seen[len(seen) // 2].keypoints
+        ways = [similarity(one.keypoints, anchor) if anchor and one.keypoints else None for one in seen]
+        if anchor and sum(way is None for way in ways) > len(ways) // 2:
+            notes.append("The camera moves too far to compare places: only part of the clip was held against the rest.")
+        moments = [_moment(one, anchor, way) for one, way in zip(seen, ways, strict=True)]
+        own = torch.tensor([one.evidence for one in seen])
+        with torch.inference_mode():
+            cells = unusual(moments, known.usual) if known else unusual_within(moments)
+        if known and not known.moves:
+            cells[:, CHANNELS.index("motion")] = 0
+        moves = any(one.motion and one.motion.movers for one in seen)
+        # a clip in which nothing moves is a picture, on which the model's own threshold holds
+        level = known.evidence if known else float(own.median()) if moves else 0.0
+        weighing = HELD if known else ALONE
+        sums = torch.cat([summed(cells), (own - level).clamp(-6, 6)[:, None]], dim=1)  # [n, 4]
+        parts = sums * torch.tensor(weighing.gains)
+        return _Weighed(weighing.bias + parts.sum(dim=1), parts, cells, ways, weighing, camera, tuple(notes))
+
+    def _keys(
+        self, seen: Sequence[_Seen], weighed: _Weighed, scores: Sequence[float], spans: Sequence[Span], name: str
+    ) -> dict[int, Look]:
+        """Looks at the key frames by index: the first, the highest peaks, the last, and the highest score of all."""
+        times = [one.frame.time for one in seen]
+        peaks = [times.index(span.peak) for span in sorted(spans, key=lambda span: -span.score)]
+        wanted = [int(np.argmax(scores)), *peaks[: MOST_KEYS - 2], 0, len(seen) - 1]
+        chosen = sorted(dict.fromkeys(wanted))
+        return {index: self._key(seen[index], weighed, index, scores[index], name) for index in chosen}
+
+    def _key(self, one: _Seen, weighed: _Weighed, index: int, score: float, name: str) -> Look:
+        """The model's look at one frame, with the clip's score and with what is unusual on its heatmap."""
+        look = self.look(Media((one.frame,), "clip", name))
+        shown = weighed.map_of(index, one.frame.size)
+        heat = F.interpolate(shown[None, None], size=look.heatmap.shape, mode="bilinear", align_corners=False)[0, 0]
+        heatmap = heat.numpy()
+        if float(weighed.parts[index, 3]) >= float(weighed.parts[index, :3].max()):
+            heatmap = np.maximum(heatmap, look.heatmap)
+        heatmap.flags.writeable = False
+        regions = find_regions(heatmap, look.thumbnail, PIXEL_THRESHOLD, look.size)
+        return replace(
+            look, score=float(score), heatmap=heatmap, regions=regions, kinds=look.kinds if regions else (),
+            threshold=THRESHOLD, threshold_source=SOURCES[weighed.weighing is HELD], doubt="", warnings=(),
+        )  # fmt: skip
+
+    def _told(
+        self, span: Span, seen: Sequence[_Seen], weighed: _Weighed, keys: dict[int, Look], known: Normality | None
+    ) -> Span:
+        """The span with its place and reason, from the frame at its peak."""
+        index = [one.frame.time for one in seen].index(span.peak)
+        if index in keys:
+            place = keys[index].regions[0].place if keys[index].regions else ""
+        else:
+            shown = weighed.map_of(index, seen[index].frame.size).numpy()
+            blank = np.zeros((*shown.shape, 3), np.uint8)
+            found = find_regions(shown, blank, PIXEL_THRESHOLD, (shown.shape[1], shown.shape[0]))
+            place = found[0].place if found else ""
+        channel = int(weighed.parts[index].argmax())
+        return replace(span, place=place, reason=_reason(channel, seen[index].motion, place, known is not None))
+
+
+@dataclass(frozen=True, eq=False)
+class _Weighed:
+    """Evidence over a clip: logits [n], parts [n, 4] by channel, cells [n, 3, h, w], and how frames were moved."""
+
+    logits: Tensor
+    parts: Tensor
+    cells: Tensor
+    ways: list[np.ndarray | None]
+    weighing: Weighing
+    camera: str
+    notes: tuple[str, ...]
+
+    def map_of(self, index: int, size: tuple[int, int]) -> Tensor:
+        """[h, w] 0..1 of a frame in its own view: PIXEL_THRESHOLD where a channel reaches what is suspicious."""
+        gains = torch.tensor(self.weighing.gains[:3]).view(3, 1, 1)
+        zeros = torch.tensor(self.weighing.zeros).view(3, 1, 1)
+        heat = torch.sigmoid(2 * (gains * (self.cells[index] - zeros)).amax(dim=0))
+        way = self.ways[index]
+        return heat if way is None else unwarped(heat, way, size[1] / size[0])
+
+
+def _opened(source: ClipFile | os.PathLike | bytes) -> ClipReader:
+    return ClipReader(source.source, name=source.name) if isinstance(source, ClipFile) else ClipReader(source)
+
+
+def _later(frame: Frame, by: float) -> Frame:
+    return replace(frame, time=frame.time + by)
+
+
+def _in_order(seen: Sequence[_Seen]) -> list[_Seen]:
+    """By time, each time once."""
+    return [by_time[at] for by_time in [{one.frame.time: one for one in seen}] for at in sorted(by_time)]
+
+
+def _moment(one: _Seen, anchor: Keypoints | None, way: np.ndarray | None = None) -> Moment:
+    """A frame on the grid of the anchor; as it is where it has no anchor or does not fit it."""
+    if one.motion is None:
+        velocity = torch.zeros(2, *one.looks.shape[1:])
+    else:
+        velocity = torch.from_numpy(one.motion.velocity)
+    if way is None and anchor is not None and one.keypoints is not None:
+        way = similarity(one.keypoints, anchor)
+    if way is None:
+        seen = torch.ones(one.looks.shape[1:], dtype=torch.bool)
+        return Moment(one.looks, velocity, seen, one.frame.time)
+    aspect = one.frame.size[1] / one.frame.size[0]
+    moved, seen = warped(torch.cat([one.looks, velocity]), way, aspect)
+    return Moment(F.normalize(moved[:-2], dim=0), moved[-2:], seen, one.frame.time)
+
+
+def _drafted(camera: str, seen: Sequence[_Seen]) -> tuple[str, ...]:
+    """Rules from what moved in normal frames."""
+    motions = [one.motion for one in seen if one.motion]
+    movers = [mover for motion in motions for mover in motion.movers]
+    return drafted_rules(
+        camera,
+        max((len(motion.movers) for motion in motions), default=0),
+        [mover.speed for mover in movers],
+        [mover.direction for mover in movers],
+        [mover.place for mover in movers],
+        max((mover.area for mover in movers), default=0.0),
+    )
+
+
+def _reason(channel: int, motion: Motion | None, place: str, held: bool) -> str:
+    """What sets a moment apart, in words."""
+    usually = "it usually is" if held else "the rest of the clip"
+    if channel == 0:
+        return f"something is there, or gone, and stays, unlike {usually}"
+    if channel == 1:
+        return "something looks unlike anything that is usual there"
+    if channel == 2:
+        movers: Sequence[Mover] = motion.movers if motion else ()
+        moving = next((one for one in movers if one.place == place), movers[0] if movers else None)
+        how = f"moves {moving.direction} at {moving.speed:.2f} picture widths a second" if moving else "moves"
+        return f"something {how}, which is unusual {'there' if held else 'in this clip'}"
+    return "the picture itself looks defective"

@@ -1,0 +1,167 @@
+"""What moves between two frames: the camera, and things against the scene behind them.
+
+The camera's own motion is a similarity fitted to tracked corners by RANSAC (Lucas and Kanade 1981; Fischler and Bolles
+1981); what the dense optical flow (DIS, Kroeger et al., ECCV 2016, arXiv 1603.03590) still shows once it is taken off
+belongs to things. All of it is OpenCV's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from scipy import ndimage
+
+from assistant.regions import place_word
+from assistant.types import Frame
+
+SIDE = 256
+"""Width that flow is measured at, pixels."""
+CORNERS, FEWEST_CORNERS = 250, 12
+INLIERS = 0.4
+"""Share of the tracked corners that must follow one motion for it to be the camera's."""
+CAMERA_MOVES = 0.012
+"""Median speed of the picture's corners, widths a second, from which a camera is called moving."""
+MOVES = 0.03
+"""Speed, widths a second, from which a place moves; slower flow is noise of sensor and coder."""
+SHAKE = 0.35
+"""Pixels at SIDE under which a displacement is noise, however short the time."""
+SMALLEST = 0.0008
+"""Share of the picture that something moving fills at least."""
+DIRECTIONS = ("right", "down and right", "down", "down and left", "left", "up and left", "up", "up and right")
+
+
+@dataclass(frozen=True)
+class Mover:
+    """Something that moves: one connected region of flow.
+
+    Attributes:
+        place: one of `types.PLACES`.
+        area: share of the picture, 0..1.
+        speed: picture widths a second, of its fastest tenth: flow is blurred at the edges of what moves.
+        direction: one of DIRECTIONS.
+    """
+
+    place: str
+    area: float
+    speed: float
+    direction: str
+
+
+@dataclass(frozen=True, eq=False)
+class Motion:
+    """Motion between two frames.
+
+    Attributes:
+        velocity: [2, rows, columns] float32, right and down, picture widths a second, mean of each cell, the camera's
+            motion taken off.
+        camera: speed of the picture's corners, widths a second; 0.0 where no common motion was found.
+        movers: what moves, largest first.
+    """
+
+    velocity: np.ndarray
+    camera: float
+    movers: tuple[Mover, ...] = ()
+
+
+def motion_between(earlier: Frame, later: Frame, grid: tuple[int, int]) -> Motion:
+    """Motion from one frame to a later one of the same size, in cells of a grid (rows, columns)."""
+    seconds = max(later.time - earlier.time, 1e-3)
+    before, after = _grey(earlier.pixels), _grey(later.pixels)
+    height, width = before.shape
+    matrix = _camera(before, after)
+    corners = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]], np.float64)
+    shift = np.abs(np.hypot(*(corners @ matrix.T - corners[:, :2]).T)).mean() / width / seconds
+    moved = cv2.warpAffine(before, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(moved, after, None)  # [h, w, 2] pixels
+    flow = cv2.blur(flow, (5, 5))
+    size = np.hypot(flow[..., 0], flow[..., 1])
+    rim = _unseen(matrix, width, height)  # what a moving camera has only now brought into view has no flow
+    flow[(size < SHAKE) | rim] = 0
+    velocity = flow / (width * seconds)
+    cells = cv2.resize(velocity, grid[::-1], interpolation=cv2.INTER_AREA)
+    cells = np.ascontiguousarray(cells.reshape(*grid, 2).transpose(2, 0, 1), dtype=np.float32)
+    return Motion(cells, float(shift), _movers(velocity))
+
+
+def camera_word(motions: Sequence[Motion]) -> str:
+    """Whether the camera is "still" or "moving", by the median over a clip's motions; "still" without any."""
+    if not motions:
+        return "still"
+    return "moving" if float(np.median([one.camera for one in motions])) > CAMERA_MOVES else "still"
+
+
+def direction_word(x: float, y: float) -> str:
+    """One of DIRECTIONS for a velocity to the right and down."""
+    return DIRECTIONS[round(math.atan2(y, x) / (math.pi / 4)) % 8]
+
+
+def _grey(pixels: np.ndarray) -> np.ndarray:
+    height = max(16, round(pixels.shape[0] * SIDE / pixels.shape[1]))
+    small = cv2.resize(pixels, (SIDE, height), interpolation=cv2.INTER_AREA)
+    return cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+
+
+def _camera(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """[2, 3] similarity that most corners follow; the identity where there is none."""
+    still = np.array([[1.0, 0, 0], [0, 1, 0]])
+    corners = cv2.goodFeaturesToTrack(before, CORNERS, 0.01, 6)
+    if corners is None or len(corners) < FEWEST_CORNERS:
+        return still
+    tracked, found, _ = cv2.calcOpticalFlowPyrLK(before, after, corners, None, winSize=(15, 15), maxLevel=3)
+    good = found.ravel() == 1
+    if good.sum() < FEWEST_CORNERS:
+        return still
+    matrix, inliers = cv2.estimateAffinePartial2D(
+        corners[good], tracked[good], method=cv2.RANSAC, ransacReprojThreshold=1.0, maxIters=400
+    )
+    if matrix is None or inliers.mean() < INLIERS or not 0.7 < np.hypot(matrix[0, 0], matrix[1, 0]) < 1.4:
+        return still
+    return matrix
+
+
+def _unseen(matrix: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Pixels [h, w] bool of the later frame that the earlier one did not show, and a rim of theirs."""
+    inside = cv2.warpAffine(np.ones((height, width), np.uint8), matrix, (width, height), flags=cv2.INTER_NEAREST)
+    if inside.all():
+        return np.zeros((height, width), bool)
+    return cv2.erode(inside, np.ones((9, 9), np.uint8), borderValue=1) == 0
+
+
+def _movers(velocity: np.ndarray) -> tuple[Mover, ...]:
+    """Connected moving regions of [h, w, 2] velocities."""
+    speed = np.hypot(velocity[..., 0], velocity[..., 1])
+    labels, count = ndimage.label(speed > MOVES, structure=np.ones((3, 3)))
+    found = []
+    height, width = speed.shape
+    for number, window in enumerate(ndimage.find_objects(labels, max_label=count), start=1):
+        inside = labels[window] == number
+        area = float(inside.sum()) / speed.size
+        if area < SMALLEST:
+            continue
+        rows, columns = np.nonzero(inside)
+        x, y = velocity[window][inside].mean(axis=0)
+        place = place_word(
+            (columns.mean() + 0.5 + window[1].start) / width, (rows.mean() + 0.5 + window[0].start) / height
+        )
+        found.append(
+            Mover(place, area, float(np.quantile(speed[window][inside], 0.9)), direction_word(float(x), float(y)))
+        )
+    return tuple(sorted(found, key=lambda one: -one.area))
+
+
+def motion_words(motions: Sequence[Motion]) -> str:
+    """What moves in a clip, in one sentence."""
+    movers = [mover for motion in motions for mover in motion.movers]
+    if not movers:
+        return "Nothing moves."
+    most = max(len(motion.movers) for motion in motions)
+    ways = Counter(mover.direction for mover in movers).most_common(2)
+    directions = " or ".join(way for way, count in ways if count >= 0.2 * len(movers)) or ways[0][0]
+    speed = float(np.median([mover.speed for mover in movers]))
+    noun = "thing moves" if most == 1 else "things move"
+    return f"At most {most} {noun} at once, mostly {directions}, at about {speed:.2f} picture widths a second."

@@ -1,0 +1,75 @@
+"""Scores over time to spans: smoothed, called by a threshold, with start, peak and end. Pure arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from assistant.types import Span
+
+SMOOTHING = 0.25
+"""Standard deviation of the Gaussian that scores are smoothed with, seconds."""
+JOIN = 0.6
+"""Seconds under the threshold between two spans up to which they are one."""
+
+
+def smoothed(times: Sequence[float], scores: Sequence[float], width: float = SMOOTHING) -> np.ndarray:
+    """Scores [n] at rising times [n] in seconds, each the Gaussian mean of its surroundings; `width` 0 changes nothing.
+
+    Times may be spaced unevenly: each score counts for the stretch of time that is nearest to it.
+    """
+    at, values = np.asarray(times, np.float64), np.asarray(scores, np.float64)
+    if width <= 0 or len(at) < 2:
+        return values.copy()
+    edges = np.concatenate([at[:1], (at[1:] + at[:-1]) / 2, at[-1:]])
+    share = np.diff(edges).clip(1e-6)
+    share[0] *= 2  # half of their stretch lies outside of what was looked at
+    share[-1] *= 2
+    weights = np.exp(-0.5 * ((at[:, None] - at) / width) ** 2) * share
+    return (weights @ values) / weights.sum(axis=1)
+
+
+def find_spans(
+    times: Sequence[float], scores: Sequence[float], threshold: float, duration: float, join: float = JOIN
+) -> tuple[Span, ...]:
+    """Stretches of time whose score reaches the threshold, in order.
+
+    Start and end are where the straight line between two scores crosses the threshold; a span at the first or last
+    time reaches to the start or end of the clip.
+
+    Args:
+        times: [n] seconds, rising strictly, within 0..duration.
+        scores: [n], higher is more suspicious.
+        threshold: on the scale of the scores.
+        duration: seconds of the clip.
+        join: seconds between two spans up to which they become one.
+    """
+    called = [score >= threshold for score in scores]
+    found: list[Span] = []
+    number = 0
+    while number < len(called):
+        if not called[number]:
+            number += 1
+            continue
+        first = number
+        while number + 1 < len(called) and called[number + 1]:
+            number += 1
+        start = 0.0 if first == 0 else _crossing(times, scores, first - 1, first, threshold)
+        end = duration if number == len(called) - 1 else _crossing(times, scores, number, number + 1, threshold)
+        top = max(range(first, number + 1), key=lambda index: scores[index])
+        span = Span(float(start), float(end), float(times[top]), float(scores[top]))
+        if found and span.start - found[-1].end <= join:
+            before = found.pop()
+            best = before if before.score >= span.score else span
+            span = Span(before.start, span.end, best.peak, best.score)
+        found.append(span)
+        number += 1
+    return tuple(found)
+
+
+def _crossing(times: Sequence[float], scores: Sequence[float], before: int, after: int, threshold: float) -> float:
+    """The time between two neighbours of which exactly one reaches the threshold where the line crosses it."""
+    step = scores[after] - scores[before]
+    share = 0.5 if step == 0 else (threshold - scores[before]) / step
+    return times[before] + min(1.0, max(0.0, share)) * (times[after] - times[before])

@@ -1,0 +1,217 @@
+"""What is usual in a clip, place by place, and how far each of its moments is from that. Nothing here is trained.
+
+Three things are held against the usual: what stays where it is not usual (a morphological opening in time of the
+distance to the background: what passes is taken off), how a place looks, and how things move there. That appearance and
+velocity by nearest neighbours make a strong one-class detector is due to Reiss and Hoshen ("Attribute-based
+Representations for Accurate and Interpretable Video Anomaly Detection", 2022, arXiv 2212.00789); theirs works on
+detected objects, this on the cells of a grid.
+
+The usual comes from a normal clip or frames of the scene, or, without any, from the clip itself: the background is
+then what a place mostly and first shows, and motion is unusual where little else in the clip moves alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from assistant.reference import directions
+from assistant.vision import VisionFeatures
+
+CHANNELS = ("stays", "looks", "motion")
+DWELL = 1.0
+"""Seconds that something must stay to be more than passing, where looks are close enough in time."""
+FEWEST_STAYS = 3
+"""Moments that something must be seen at to be more than passing."""
+NEAR = 0.6
+"""Seconds around a moment in which others show the same thing: it is not held against them."""
+MOVES = 0.04
+"""Speed, picture widths a second, from which a cell's motion is looked at."""
+MOTION_RADIUS = 4
+"""Cells around a cell whose usual motion counts as usual there."""
+LANE = 5
+"""Rows above and below a cell that belong to the same stream of things."""
+ALIKE, ALIKE_LEAST = 0.5, 0.02
+"""Velocities are alike when they differ by less than this share of the speed, and this many widths a second."""
+LIKENESS = 0.35
+"""Distance of unit vectors at which two looks of a place are hardly the same any more."""
+EARLY = 0.4
+"""Share of a clip after which what a place shows counts 1/e for its background."""
+TOP = 6
+"""Cells whose mean counts for a whole frame."""
+
+
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """One frame of a clip on the grid of the tower's third level, moved to where the clip's anchor has it.
+
+    Attributes:
+        looks: [C, h, w] unit vectors.
+        velocity: [2, h, w] right and down, picture widths a second, the camera's motion taken off; 0 where unknown.
+        seen: [h, w] bool, what the frame shows of the anchor's view.
+        time: seconds.
+    """
+
+    looks: Tensor
+    velocity: Tensor
+    seen: Tensor
+    time: float
+
+
+@dataclass(frozen=True, eq=False)
+class Usual:
+    """What a normal clip or frames show.
+
+    Attributes:
+        background: [C, h, w] unit vectors.
+        looks: [K, C, h, w], velocity: [K, 2, h, w], seen: [K, h, w] of its moments.
+        level: [3, h, w] the farthest that normal moments themselves are from the others, channels as CHANNELS.
+    """
+
+    background: Tensor
+    looks: Tensor
+    velocity: Tensor
+    seen: Tensor
+    level: Tensor
+
+
+def cell_looks(features: VisionFeatures) -> Tensor:
+    """[C, h, w] unit vectors of the two middle levels of one picture, on the grid of the coarser one."""
+    fine, coarse = features.levels[1][:1], features.levels[2][:1]
+    pooled = F.normalize(F.adaptive_avg_pool2d(directions(fine), coarse.shape[-2:]), dim=1)
+    return (torch.cat([pooled, directions(coarse)], dim=1) / 2**0.5)[0]
+
+
+def learn(moments: Sequence[Moment]) -> Usual:
+    """What is usual, from at least one normal moment; each is held against the others to know how far normals reach."""
+    looks, velocity, seen = _stacked(moments)
+    times = torch.tensor([one.time for one in moments], dtype=torch.float64)
+    background = F.normalize(looks.median(dim=0).values, dim=0)
+    away = _distance(looks, background) * seen
+    stays = opened(away, times)
+    looked, moved = torch.zeros_like(away), torch.zeros_like(away)
+    for index, moment in enumerate(moments):
+        others = (times - moment.time).abs() > NEAR
+        if others.any():
+            looked[index] = _nearest_looks(moment, looks[others])
+            moved[index] = _nearest_motion(moment, velocity[others])
+    level = torch.stack([stays.amax(dim=0), looked.amax(dim=0), moved.amax(dim=0)])
+    level = F.max_pool2d(level[None], 3, stride=1, padding=1)[0]
+    return Usual(background, looks, velocity, seen, level)
+
+
+def unusual(moments: Sequence[Moment], usual: Usual) -> Tensor:
+    """How much farther the moments of a clip are from the usual than normal moments, [n, 3, h, w], CHANNELS.
+
+    Distances of unit vectors for the first two, picture widths a second for the third; not more than 0 is usual.
+    """
+    looks, _, seen = _stacked(moments)
+    times = torch.tensor([one.time for one in moments], dtype=torch.float64)
+    stays = opened(_distance(looks, usual.background) * seen, times)
+    looked = torch.stack([_nearest_looks(one, usual.looks) for one in moments])
+    moved = torch.stack([_nearest_motion(one, usual.velocity) for one in moments])
+    return torch.stack([stays, looked, moved], dim=1) - usual.level
+
+
+def unusual_within(moments: Sequence[Moment]) -> Tensor:
+    """As `unusual` without anything normal to compare with: each moment against the clip as a whole, [n, 3, h, w].
+
+    The second channel is 0: without normal moments everything has been seen once. The third is a share, 0..1.
+    """
+    looks, velocity, seen = _stacked(moments)
+    times = torch.tensor([one.time for one in moments], dtype=torch.float64)
+    stays = opened(_distance(looks, _background(looks, times)) * seen, times)
+    return torch.stack([stays, torch.zeros_like(stays), _rarity(velocity, times, seen)], dim=1)
+
+
+def opened(values: Tensor, times: Tensor) -> Tensor:
+    """Morphological opening in time of [n, ...] values at rising times [n]: what is high for less than DWELL is gone.
+
+    A stretch has at least FEWEST_STAYS moments, however far they are apart; all of them where there are fewer.
+    """
+    count = len(times)
+    least = min(FEWEST_STAYS, count)
+    result = values.amin(dim=0).expand_as(values).clone()
+    for index in range(count):
+        # the shortest stretch that begins at this moment, and the shortest one that ends with it
+        last = max(index + least, int((times < times[index] + DWELL).sum()) + 1)
+        first = min(index - least + 1, int((times <= times[index] - DWELL).sum()) - 1)
+        for start, end in ((index, last), (first, index + 1)):
+            if start >= 0 and end <= count:
+                result[start:end] = torch.maximum(result[start:end], values[start:end].amin(dim=0))
+    return result
+
+
+def summed(cells: Tensor) -> Tensor:
+    """[n, ..., h, w] -> [n, ...]: mean of the TOP highest cells of each frame."""
+    flat = cells.flatten(-2)
+    return flat.topk(min(TOP, flat.shape[-1]), dim=-1).values.mean(dim=-1)
+
+
+def _stacked(moments: Sequence[Moment]) -> tuple[Tensor, Tensor, Tensor]:
+    return (
+        torch.stack([one.looks for one in moments]),
+        torch.stack([one.velocity for one in moments]),
+        torch.stack([one.seen for one in moments]),
+    )
+
+
+def _distance(looks: Tensor, other: Tensor) -> Tensor:
+    """Euclidean distance of unit vectors, [n, C, h, w] and [C, h, w] -> [n, h, w]."""
+    return (2 - 2 * (looks * other).sum(dim=-3)).clamp_min(0).sqrt()
+
+
+def _nearest_looks(moment: Moment, known: Tensor) -> Tensor:
+    """Distance [h, w] to the nearest look that a place or one beside it has in any of [K, C, h, w]."""
+    height, width = moment.looks.shape[-2:]
+    padded = F.pad(known, (1, 1, 1, 1))  # a zero vector is as far as a right angle
+    best = torch.full((height, width), -1.0)
+    for dy in range(3):
+        for dx in range(3):
+            there = padded[:, :, dy : dy + height, dx : dx + width]
+            best = torch.maximum(best, torch.einsum("kchw,chw->khw", there, moment.looks).amax(dim=0))
+    return (2 - 2 * best).clamp_min(0).sqrt() * moment.seen
+
+
+def _nearest_motion(moment: Moment, known: Tensor) -> Tensor:
+    """Distance [h, w], widths a second, of what moves to the nearest velocity known around it, [K, 2, h, w]."""
+    result = torch.zeros_like(moment.looks[0])
+    radius = MOTION_RADIUS
+    moving = (moment.velocity.norm(dim=0) > MOVES) & moment.seen
+    for y, x in moving.nonzero().tolist():
+        around = known[:, :, max(0, y - radius) : y + radius + 1, max(0, x - radius) : x + radius + 1]
+        own = moment.velocity[:, y, x].view(1, 2, 1, 1)
+        result[y, x] = (around - own).square().sum(dim=1).amin().sqrt()
+    return result
+
+
+def _background(looks: Tensor, times: Tensor) -> Tensor:
+    """What each place mostly shows, earlier moments counting more: the mode by a kernel density, [C, h, w]."""
+    count, size, height, width = looks.shape
+    flat = looks.flatten(2)
+    apart = (2 - 2 * torch.einsum("icp,jcp->ijp", flat, flat)).clamp_min(0)
+    length = float(times[-1] - times[0]) or 1.0
+    weight = torch.exp(-(times - times[0]) / (EARLY * length)).to(looks.dtype)
+    density = (torch.exp(-apart / (2 * LIKENESS**2)) * weight[None, :, None]).sum(dim=1)
+    best = density.argmax(dim=0)
+    return flat.gather(0, best.expand(1, size, -1))[0].view(size, height, width)
+
+
+def _rarity(velocity: Tensor, times: Tensor, seen: Tensor) -> Tensor:
+    """Share of the other motion in a cell's lane at other times that is not like its own, [n, h, w]; 0 where still."""
+    result = torch.zeros(len(times), *velocity.shape[-2:])
+    moving = (velocity.norm(dim=1) > MOVES) & seen
+    for index in range(len(times)):
+        others = (times - times[index]).abs() > NEAR
+        for y in moving[index].any(dim=1).nonzero().flatten().tolist():
+            lane = slice(max(0, y - LANE), y + LANE + 1)
+            known = velocity[others][:, :, lane].permute(1, 0, 2, 3)[:, moving[others][:, lane]]  # [2, m]
+            for x in moving[index, y].nonzero().flatten().tolist():
+                own = velocity[index, :, y, x]
+                alike = ((known - own[:, None]).norm(dim=0) < ALIKE * own.norm() + ALIKE_LEAST).sum()
+                result[index, y, x] = 1 - float(alike) / (known.shape[1] + 4)
+    return result

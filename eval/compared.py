@@ -1,0 +1,108 @@
+"""A picture held against each reference once: the residuals against any of them are put together from that.
+
+The distance to the nearest patch of several references is the least of the distances to each. Runs with 1, 2, 4 and 8
+references of one draw share theirs, so that each is compared with a picture once instead of four times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from assistant.reference import (
+    OWN_RADIUS,
+    PLACE_RADIUS,
+    VARIANTS,
+    References,
+    Residuals,
+    directions,
+    nearest_residual,
+    own_residual,
+    place_residual,
+)
+
+Levels = Sequence[Tensor]
+"""Residual levels of one picture, [1, C_l, h_l, w_l] each."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """One picture held against one reference and its mirror images.
+
+    Attributes:
+        maps: one [2, h_l, w_l] a residual level: distance 0..2 to the nearest patch, and to those in place.
+        likeness: [N] cosine of each patch of the last level to the nearest one of the reference.
+        nearest: [N] which patch that is, counted through the reference's variants.
+    """
+
+    maps: tuple[Tensor, ...]
+    likeness: Tensor
+    nearest: Tensor
+
+
+def against(part: References) -> Callable[[Levels], Pair]:
+    """Holds pictures against one reference, the memory of that picture alone; what it needs of it is made once."""
+    known = [directions(level) for level in part.levels]
+    patches = F.normalize(_patches(part), dim=0)
+
+    def compare(levels: Levels) -> Pair:
+        maps = []
+        for number, (level, one) in enumerate(zip(levels, known, strict=True)):
+            unit = directions(level)[0]
+            nearest = nearest_residual(unit, one)
+            maps.append(torch.stack([nearest, place_residual(unit, one[::VARIANTS], PLACE_RADIUS[number])]))
+        best = (F.normalize(levels[-1][0].flatten(1), dim=0).T @ patches).max(dim=1)
+        return Pair(tuple(maps), best.values, best.indices)
+
+    return compare
+
+
+def own_maps(levels: Levels) -> tuple[Tensor, ...]:
+    """What differs from the rest of the picture itself, [h_l, w_l] a level."""
+    return tuple(
+        own_residual(directions(level)[0], radius) for level, radius in zip(levels, OWN_RADIUS, strict=False)
+    )  # fmt: skip
+
+
+def together(levels: Levels, own: Sequence[Tensor], pairs: Sequence[Pair], parts: Sequence[References]) -> Residuals:
+    """Residuals of one picture against all these references; the same as `assistant.reference.residuals` gives.
+
+    Args:
+        levels: of the picture.
+        own: of `own_maps`.
+        pairs: what came of it and each reference; none for a look without references.
+        parts: the memory of each reference alone, in the same order.
+    """
+    maps = []
+    for number, mine in enumerate(own):
+        if pairs:
+            given = torch.stack([pair.maps[number] for pair in pairs]).amin(dim=0)
+        else:
+            given = mine.new_zeros(2, *mine.shape)
+        maps.append(torch.cat([mine[None], given])[None])
+    last = levels[-1]
+    difference = torch.zeros_like(last)
+    if pairs:
+        best = torch.stack([pair.likeness for pair in pairs]).argmax(dim=0)  # [N]
+        found = torch.stack([_patches(part)[:, pair.nearest] for pair, part in zip(pairs, parts, strict=True)])
+        chosen = found.gather(0, best.expand(1, found.shape[1], -1))[0]  # [C, N]
+        difference = last - chosen.view_as(last)
+    return Residuals(tuple(maps), difference, last.new_tensor([float(bool(pairs))]))
+
+
+def nearest_of(differences: Residuals) -> Tensor:
+    """The map of `eval.plain_maps.nearest_map` out of residuals of one picture: [h_1, w_1], mean over the levels."""
+    finest = differences.maps[0].shape[-2:]
+    maps = [
+        F.interpolate(level[:, 1:2], size=finest, mode="bilinear", align_corners=False) for level in differences.maps
+    ]
+    return torch.stack(maps).mean(dim=0)[0, 0]
+
+
+def _patches(part: References) -> Tensor:
+    """Patches of the last level, [C, K h w]."""
+    return part.levels[-1].transpose(0, 1).flatten(1)

@@ -1,0 +1,144 @@
+"""Tested pictures of a product held against its references: the model's way, and two without training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from assistant.heatmap import top_mean
+from assistant.inspector import Inspector
+from assistant.memory import Seen, assemble, kept_of, see
+from assistant.processing import fit_size
+from assistant.reference import References
+from assistant.vision import VisionFeatures
+from data.schema import Record
+from eval.compared import Pair, against, nearest_of, own_maps, together
+from eval.plain_maps import PlainMap, subspace_map
+from eval.products import Product
+
+MAP_SIDE = 192
+"""Longest side of the maps that AUPRO is taken on, pixels."""
+TOP = 0.01
+"""Share of a training-free map whose mean is its image score."""
+FUSED = "fused"
+"""The model's own score and map; beside it stand the two of `plain_maps` that nothing was trained for."""
+MOST_TESTED = 512
+"""Tested pictures whose features are kept, about 1 MB each; of more, the ones that were not used for longest go."""
+MOST_PAIRED = 16
+"""References of which is kept what each tested picture gave against them, about 30 KB a picture."""
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """A tested picture as the tower sees it.
+
+    Attributes:
+        levels: of the tower, in half precision, for they are many.
+        own: of `compared.own_maps`.
+        mask: [h, w] bool, where it is known at most MAP_SIDE long with the picture's aspect, else None.
+    """
+
+    levels: tuple[Tensor, ...]
+    own: tuple[Tensor, ...]
+    mask: np.ndarray | None
+
+    def whole(self) -> VisionFeatures:
+        """The features in single precision."""
+        levels = tuple(level.float() for level in self.levels)
+        return VisionFeatures(levels, levels[-1].flatten(2).transpose(1, 2), tuple(levels[-1].shape[-2:]))
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """What tested pictures are held against.
+
+    Attributes:
+        memory: as `Inspector.remember` makes it.
+        kept: the references whose patches are in it.
+        subspace: the map of `plain_maps.subspace_map`.
+    """
+
+    memory: References
+    kept: tuple[Record, ...]
+    subspace: PlainMap
+
+
+class Judge:
+    """Tested pictures and references of one product through the tower once, and what each way says of them.
+
+    Features are kept for MOST_TESTED pictures and what they gave against MOST_PAIRED references, the last ones used.
+    """
+
+    def __init__(self, inspector: Inspector, product: Product) -> None:
+        self.inspector, self.product = inspector, product
+        self.model = inspector.model.look_model
+        sizes = [self._size(record) for record in product.known[:20]]
+        self.size = max(sorted(set(sizes)), key=sizes.count)
+        self.tested = lru_cache(MOST_TESTED)(self._encode)
+        self.seen = lru_cache(MOST_PAIRED)(self._see)
+        self.pairs = lru_cache(MOST_PAIRED)(self._pairs)
+
+    def _size(self, record: Record) -> tuple[int, int]:
+        with Image.open(record.image) as image:
+            return fit_size(image.width, image.height, self.inspector.processor.config.vision_config)
+
+    def _encode(self, record: Record) -> Encoded:
+        with torch.inference_mode():
+            levels = self.model.tower(self.inspector.processor.pixels(record.read_image())).levels
+            half = tuple(level.half() for level in levels)
+            own = own_maps([level.float() for level in half[1:]])
+        return Encoded(half, own, _small_mask(record))
+
+    def _see(self, record: Record) -> Seen:
+        with torch.inference_mode():
+            return see(self.model, self.inspector.processor.pixels(record.read_image(), self.size))
+
+    def _pairs(self, reference: Record) -> Callable[[Record], Pair]:
+        """Holds tested pictures against a reference, each once."""
+        compare = against(self.seen(reference).part)
+        return lru_cache(MOST_TESTED)(lambda record: compare(self.tested(record).whole().levels[1:]))
+
+    def held(self, records: Sequence[Record]) -> Held:
+        """References as pictures are held against them."""
+        seen = [self.seen(record) for record in records]
+        with torch.inference_mode():
+            memory = assemble(self.model, seen, self.inspector.calibration, range(1, len(seen) + 1))
+            kept = tuple(records[index] for index in kept_of(self.model, seen))
+            return Held(memory, kept, subspace_map(memory.levels))
+
+    def judge(self, record: Record, held: Held | None) -> dict[str, tuple[float, Tensor]]:
+        """{way: (calibrated score, or mean of the map's top, and map [h, w])} of one tested picture."""
+        encoded = self.tested(record)
+        features = encoded.whole()
+        kept = held.kept if held is not None else ()
+        with torch.inference_mode():
+            pairs = [self.pairs(reference)(record) for reference in kept]
+            parts = [self.seen(reference).part for reference in kept]
+            differences = together(features.levels[1:], encoded.own, pairs, parts)
+            output = self.model.judge(features, differences)
+        score = self.inspector.calibration.score(float(output.score_logit[0]))
+        found = {FUSED: (score, output.heatmap_logits[0, 0])}
+        if held is not None:
+            for way, heat in (
+                ("nearest", nearest_of(differences)),
+                ("subspace", held.subspace(features.levels[1:])),
+            ):
+                found[way] = (float(top_mean(heat[None, None], TOP)[0]), heat)
+        return found
+
+
+def _small_mask(record: Record) -> np.ndarray | None:
+    """[h, w] bool with the picture's aspect, at most MAP_SIDE; None where the mask is not known."""
+    mask = record.read_mask() if record.supervision == "mask" else None
+    if mask is None:
+        return None
+    shrink = min(1.0, MAP_SIDE / max(mask.shape))
+    height, width = (max(1, round(side * shrink)) for side in mask.shape)
+    share = np.asarray(Image.fromarray(mask.astype(np.float32)).resize((width, height), Image.Resampling.BOX))
+    return share > 0.25

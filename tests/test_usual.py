@@ -1,0 +1,79 @@
+"""What is usual, on synthetic cells: what stays is found, what passes is not; motion against the others is found."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from assistant.usual import Moment, learn, opened, summed, unusual, unusual_within
+
+GRID = (10, 14)
+
+
+def scene(rng: np.random.Generator, count: int, change=None, velocity=None) -> list[Moment]:
+    """Moments 0.25 s apart of a fixed random scene; `change` (first, last) puts something at row 2, column 3."""
+    torch.manual_seed(5)
+    ground = F.normalize(torch.randn(24, *GRID), dim=0)
+    other = F.normalize(torch.randn(24), dim=0)
+    found = []
+    for number in range(count):
+        looks = ground.clone()
+        if change is not None and change[0] <= number <= change[1]:
+            looks[:, 2:5, 3:6] = other[:, None, None]
+        looks = F.normalize(looks + 0.02 * torch.tensor(rng.normal(size=looks.shape), dtype=torch.float32), dim=0)
+        flow = torch.zeros(2, *GRID)
+        if velocity is not None:
+            x = velocity(number)
+            flow[0, 6:8, number % 10 : number % 10 + 3] = x
+        found.append(Moment(looks, flow, torch.ones(GRID, dtype=torch.bool), number * 0.25))
+    return found
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_what_stays_is_found_when_it_is_there_and_only_then(held):
+    rng = np.random.default_rng(0)
+    clip = scene(rng, 24, change=(9, 16))
+    cells = unusual(clip, learn(scene(rng, 20))) if held else unusual_within(clip)
+    stays = summed(cells)[:, 0]
+    inside = torch.zeros(24, dtype=torch.bool)
+    inside[9:17] = True
+    assert stays[inside].min() > 2 * stays[~inside].max().clamp_min(0.1)
+    assert cells[12, 0].argmax() // GRID[1] in (2, 3, 4)
+
+
+def test_what_only_passes_does_not_stay():
+    rng = np.random.default_rng(1)
+    clip = scene(rng, 24, change=(9, 10))  # 0.25 s
+    assert summed(unusual(clip, learn(scene(rng, 20))))[:, 0].max() < 0.1
+
+
+def test_a_change_that_lasts_to_the_end_is_the_anomaly_and_not_the_beginning():
+    rng = np.random.default_rng(2)
+    stays = summed(unusual_within(scene(rng, 24, change=(9, 23))))[:, 0]
+    assert stays[10:].min() > 2 * stays[:9].max()
+
+
+def test_motion_against_what_is_usual_is_found_with_and_without_a_normal_clip():
+    rng = np.random.default_rng(3)
+    usual = learn(scene(rng, 20, velocity=lambda n: 0.2))
+    clip = scene(rng, 24, velocity=lambda n: -0.2 if 14 <= n < 18 else 0.2)
+    held, alone = summed(unusual(clip, usual))[:, 2], summed(unusual_within(clip))[:, 2]
+    for motion in (held, alone):
+        assert motion[14:18].min() > motion[:14].max() + 0.1 and motion[14:18].min() > motion[18:].max() + 0.1
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_opening_never_raises_and_keeps_what_lasts(seed):
+    rng = np.random.default_rng(seed)
+    count = int(rng.integers(1, 40))
+    times = torch.tensor(np.sort(rng.uniform(0, 10, count)))
+    values = torch.tensor(rng.uniform(0, 1, (count, 3)))
+    result = opened(values, times)
+    assert (result <= values + 1e-12).all() and (result >= values.amin(dim=0) - 1e-12).all()
+    assert torch.allclose(opened(torch.full((count, 2), 0.4), times), torch.full((count, 2), 0.4))
+    lasting = ((times >= 3) & (times <= 7)).double()[:, None]
+    if int(lasting.sum()) >= 3 and float(times[lasting[:, 0] > 0].max() - times[lasting[:, 0] > 0].min()) > 2:
+        kept = opened(lasting, times)[:, 0]
+        assert kept.sum() >= lasting.sum() - 2  # all but what is cut off at its ends
