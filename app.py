@@ -9,34 +9,40 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import unquote
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read while gradio is imported
 
 import gradio as gr  # noqa: E402
 import typer  # noqa: E402
 from gradio.components.api_component import Api  # noqa: E402
-from gradio.data_classes import FileDataDict  # noqa: E402
 from gradio.utils import get_upload_folder  # noqa: E402
 
 from assistant import load, render  # noqa: E402
-from assistant.desk import Desk, Talk  # noqa: E402
+from assistant.answer import in_parts  # noqa: E402
+from assistant.command import run  # noqa: E402
+from assistant.desk import MAX_WAITING, Desk, Talk  # noqa: E402
 from assistant.errors import LookTwiceError, MediaError  # noqa: E402
-from assistant.exchange import linked  # noqa: E402
+from assistant.exchange import Exchange, linked  # noqa: E402
 from assistant.media import read_media  # noqa: E402
-from assistant.prompts import DEFAULT_QUESTION, MAX_QUESTION  # noqa: E402
-from assistant.session import Done, Looked, Stage, Words  # noqa: E402
+from assistant.prompts import MAX_QUESTION  # noqa: E402
+from assistant.session import Decided, Done, Looked, Part, Stage  # noqa: E402
 from assistant.tiling import checked_tiles  # noqa: E402
 from assistant.types import Media  # noqa: E402
 from data.examples import example_pictures  # noqa: E402
 from folder_tab import build_tab  # noqa: E402
 from page import NO_EVIDENCE, Parts, shown  # noqa: E402
+from panels.auth import VARIABLE, read_auth  # noqa: E402
+from panels.endpoint import add_inspect  # noqa: E402
+from panels.sweep import start_sweeping  # noqa: E402
+from panels.uploads import REFUSED, is_upload, read_upload, read_uploads, refuse_foreign_files  # noqa: E402, F401
 
-MAX_WAITING = 16  # visitors in the queue
-REFUSED = "Only pictures uploaded here are looked at: addresses and paths are not opened."
+AT_ONCE = 2 * MAX_WAITING
+"""Questions that are let in, so that those whom the desk refuses are told why."""
+LOCAL = ("127.0.0.1", "localhost", "::1")
 BUSY = "One answer at a time: stop the running one first."
 BROKEN = "Something went wrong inside; the server's log says what. The conversation can go on."
 log = logging.getLogger("looktwice.app")
@@ -58,44 +64,19 @@ class Page(gr.Blocks):
         return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
 
 
-def refuse_foreign_files(value: Any) -> None:
-    """Raise gr.Error when a JSON value holds a file that is no upload: another path, or any address but its own."""
-    if isinstance(value, dict) and ("path" in value or "url" in value):
-        path, url = value.get("path"), value.get("url")
-        if not is_upload(path) or not (url is None or unquote(str(url)).endswith(f"file={path}")):
-            raise gr.Error(REFUSED, print_exception=False)
-    if isinstance(value, dict | list):
-        for item in value.values() if isinstance(value, dict) else value:
-            refuse_foreign_files(item)
+def worded(talk: Talk, exchange: Exchange) -> str:
+    """The answer so far as Markdown: plain words, or in parts once the verdict on a new picture is there."""
+    look = talk.session().look
+    if exchange.finding is not None and look is not None:
+        return in_parts(exchange.answer, look, exchange.finding, exchange.said, exchange.number)
+    return linked(render.escape(exchange.answer.strip()), look.regions if look is not None else (), exchange.number)
 
 
-def is_upload(path: Any) -> bool:
-    """Whether this is the path of a file in the page's own upload folder, links followed."""
-    if not isinstance(path, str) or "\0" in path:
-        return False
-    file = Path(path).resolve()
-    return file.is_relative_to(Path(get_upload_folder()).resolve()) and file.is_file()
-
-
-def read_upload(path: Any) -> Media:
-    """The picture of an upload; raises MediaError."""
-    if not is_upload(path):
-        raise MediaError(REFUSED)
-    return read_media(Path(path))
-
-
-def read_uploads(files: Any) -> list[Media]:
-    """The pictures of several uploads; raises MediaError."""
-    if not isinstance(files, list | tuple):
-        raise MediaError(REFUSED)
-    return [read_upload(file.get("path") if isinstance(file, dict) else file) for file in files]
-
-
-def build(desk: Desk) -> Page:
-    """The page for one model."""
+def build(desk: Desk, learning: bool = True) -> Page:
+    """The page for one model; with `learning` its visitors may keep corrections and choose the model."""
     with Page(title="LookTwice", analytics_enabled=False, delete_cache=(600, 3600)) as page:
         with gr.Tab("Chat"):
-            parts = Parts(desk.profile)
+            parts = Parts(desk.profile, learning)
         with gr.Tab("Folder"):
             build_tab(desk, is_upload, BROKEN)
 
@@ -192,21 +173,26 @@ def build(desk: Desk) -> Page:
             begun = {parts.chatbot: talk.messages, parts.box: None, parts.talk: talk, parts.status: state}
             yield {**begun, **parts.chips.show(None)}
             reply: dict[str, Any] | None = None
-            for event in desk.answer(talk.session, text, media, talk.stop):
+            cut = False
+            for event in desk.answer(talk.session, text, media, talk.stop, parts=True):
                 if talk.closed:
                     return
                 if isinstance(event, Stage):
-                    yield {parts.status: render.status_html(event.name)}
+                    yield {parts.status: render.status_html(event.name, ahead=event.ahead)}
                 elif isinstance(event, Looked):
                     talk.verdict, exchange.look, talk.shown = {}, event.look, exchange
                     yield parts.show_look(event.look)
-                elif isinstance(event, Words | Done):
-                    note = "\n\n*(stopped)*" if isinstance(event, Done) and event.stopped else ""
+                elif isinstance(event, Decided):
+                    exchange.finding = event.finding
+                    yield parts.show_finding(event.finding)
+                elif isinstance(event, Part):
+                    exchange.said[event.name] = event.text
+                else:
+                    exchange.answer = event.text
+                    cut = isinstance(event, Done) and event.stopped
+                if not isinstance(event, Stage | Looked):
                     reply = reply or talk.say("assistant", "")
-                    about = talk.session().look
-                    spots = about.regions if about is not None else ()
-                    words = linked(render.escape(event.text.strip()), spots, exchange.number)
-                    reply["content"] = (words + note).strip()
+                    reply["content"] = (worded(talk, exchange) + ("\n\n*(stopped)*" if cut else "")).strip()
                     yield {parts.chatbot: talk.messages}
                 if isinstance(event, Done):
                     talk.end(talk.session().look, event.text, event.finding)
@@ -272,36 +258,11 @@ def build(desk: Desk) -> Page:
             gallery = gr.Gallery(pictures, visible=bool(pictures))
             yield {parts.status: render.status_html("", desk.failure), parts.gallery: gallery}
 
-        def inspect(
-            picture: FileDataDict,
-            question: str = DEFAULT_QUESTION,
-            references: list[FileDataDict] | None = None,
-            rate: float | None = None,
-        ) -> dict[str, Any]:
-            """The finding for one uploaded picture as a dict; the same numbers as the command line's --json.
-
-            References are up to eight uploads of normal pictures; rate is the false-alarm rate, 0.001 to 0.5.
-            """
-            try:
-                media, words = read_upload(picture.get("path") if isinstance(picture, dict) else None), question
-                held = Talk(desk)
-                held.add_references(read_uploads(references or []))
-                job = desk.submit(
-                    lambda: desk.inspector.inspect(
-                        media, str(words or DEFAULT_QUESTION), references=held.references, rate=rate, tiles=desk.tiles
-                    )
-                )
-                return job.result().to_dict()
-            except LookTwiceError as error:
-                raise gr.Error(str(error), print_exception=False) from None
-            except Exception:
-                log.exception("an inspection failed")
-                raise gr.Error(BROKEN, print_exception=False) from None
-
-        quiet: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": MAX_WAITING}
-        parts.box.submit(chat, [parts.box, parts.talk], parts.changing, api_name="chat", **quiet)
+        quiet: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": AT_ONCE}
+        hidden: dict[str, Any] = {"api_visibility": "undocumented"}  # programs are offered one endpoint
+        parts.box.submit(chat, [parts.box, parts.talk], parts.changing, api_name="chat", **hidden, **quiet)
         parts.gallery.select(example, [parts.talk], parts.changing, api_visibility="private", **quiet)
-        parts.stop.click(stop, [parts.talk], None, queue=False, api_name="stop")
+        parts.stop.click(stop, [parts.talk], None, queue=False, api_name="stop", **hidden)
         for chip in parts.chips.buttons:
             chip.click(suggested, [chip, parts.talk], parts.changing, api_visibility="private", **quiet)
         parts.chatbot.retry(again, [parts.talk], parts.changing, api_visibility="private", **quiet)
@@ -311,27 +272,50 @@ def build(desk: Desk) -> Page:
         panel = [*parts.panel, *parts.chips.buttons]
         strip = [parts.talk, parts.drop, parts.strip, parts.held]
         parts.report.wire(desk, parts.talk)
+        if parts.correct is not None:
+            parts.correct.wire(parts.talk)
+            parts.settings.wire(desk, parts.talk)
         fresh = [*strip, parts.rate, parts.report.files, parts.chatbot, parts.status, *panel]
-        parts.new.click(new, [parts.talk], fresh, queue=False, api_name="new")
+        parts.new.click(new, [parts.talk], fresh, queue=False, api_name="new", **hidden)
         parts.chatbot.clear(new, [parts.talk], fresh, queue=False, api_visibility="private")
-        parts.drop.upload(add, [parts.drop, parts.talk], strip, api_name="references", **quiet)
-        parts.clear.click(clear, [parts.talk], strip, api_name="clear_references", **quiet)
-        parts.rate.change(allow, [parts.rate, parts.talk], [parts.talk], api_name="rate", **quiet)
+        parts.drop.upload(add, [parts.drop, parts.talk], strip, api_name="references", **hidden, **quiet)
+        parts.clear.click(clear, [parts.talk], strip, api_name="clear_references", **hidden, **quiet)
+        parts.rate.change(allow, [parts.rate, parts.talk], [parts.talk], api_name="rate", **hidden, **quiet)
         page.load(watch, None, [parts.status, parts.gallery], api_visibility="private", **quiet)
-        gr.api(inspect, api_name="inspect")
+        add_inspect(desk, BROKEN)
     return page
 
 
-def serve(page: Page, host: str, port: int | None, max_file_size: str, *, block: bool = True) -> str:
+@dataclass(frozen=True)
+class Limits:
+    """How the page is served.
+
+    Attributes:
+        max_file_size: of one upload, as "200mb".
+        auth: checks name and password; None lets everybody in.
+        root_path: path under which a proxy serves the page, "" for none.
+        mcp: whether /inspect is offered to language models as a tool.
+    """
+
+    max_file_size: str = "200mb"
+    auth: Callable[[str, str], bool] | None = None
+    root_path: str = ""
+    mcp: bool = False
+
+
+def serve(page: Page, host: str, port: int | None, limits: Limits | None = None, *, block: bool = True) -> str:
     """Open the page within its limits; the address. `port` None takes a free one; returns at once unless `block`."""
+    limits = limits or Limits()
     Path(get_upload_folder()).mkdir(parents=True, exist_ok=True)
-    page.queue(max_size=MAX_WAITING, default_concurrency_limit=1)
+    start_sweeping(Path(get_upload_folder()), threading.Event())
+    page.queue(max_size=2 * AT_ONCE, default_concurrency_limit=1)
     theme = gr.themes.Default(  # fonts of the machine: the page must work without a network
         primary_hue="teal", secondary_hue="teal", neutral_hue="slate",
         font=("system-ui", "sans-serif"), font_mono=("ui-monospace", "monospace"),
     )  # fmt: skip
     _, url, _ = page.launch(
-        server_name=host, server_port=port, max_file_size=max_file_size, show_error=False, share=False, ssr_mode=False,
+        server_name=host, server_port=port, max_file_size=limits.max_file_size, auth=limits.auth,
+        root_path=limits.root_path or None, mcp_server=limits.mcp, show_error=False, share=False, ssr_mode=False,
         prevent_thread_lock=not block, footer_links=["api"], run_history=False, enable_monitoring=False, theme=theme,
         css_paths=Path(__file__).with_name("app.css"),
     )  # fmt: skip
@@ -347,6 +331,15 @@ def main(
     adapter: Annotated[str | None, typer.Option(help="Of a OneVision profile: our weights.")] = None,
     quantization: Annotated[str | None, typer.Option(help="Of a OneVision profile: 4bit.")] = None,
     device_map: Annotated[str | None, typer.Option(help="Of a OneVision profile: auto.")] = None,
+    auth: Annotated[
+        Path | None, typer.Option(help=f"File with a name:password a line; one may stand in ${VARIABLE} instead.")
+    ] = None,
+    root_path: Annotated[str, typer.Option(help="Path under which a proxy serves the page.")] = "",
+    mcp: Annotated[bool, typer.Option("--mcp", help="Offer /inspect to language models as a tool (MCP).")] = False,
+    learn: Annotated[
+        bool | None,
+        typer.Option(help="Visitors may keep corrections and choose the model; by default on this machine."),
+    ] = None,
 ) -> None:
     """Serve the chat page."""
     try:
@@ -354,11 +347,14 @@ def main(
     except LookTwiceError as error:
         raise typer.BadParameter(str(error), param_hint="--tiles") from None
     loader = partial(load, adapter=adapter, quantization=quantization, device_map=device_map)
+    limits = Limits(max_file_size, read_auth(auth), root_path, mcp)
     uploads = tempfile.mkdtemp(prefix="looktwice-")  # of this run alone, gone with it
     os.environ["GRADIO_TEMP_DIR"] = uploads
     atexit.register(shutil.rmtree, uploads, ignore_errors=True)
-    serve(build(Desk(profile, loader, tiles)), host, port, max_file_size)
+    if host not in LOCAL and limits.auth is None:
+        log.warning("Whoever reaches this address can use the page: --auth asks for a name and a password.")
+    serve(build(Desk(profile, loader, tiles), host in LOCAL if learn is None else learn), host, port, limits)
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

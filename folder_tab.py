@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.utils import get_upload_folder
 
 from assistant import render
 from assistant.desk import Desk
@@ -37,7 +38,7 @@ class Visit:
     """What one visitor's tab holds: the last batch, its folder of its own, and the stop signal of the running one."""
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="looktwice-folder-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="folder-", dir=get_upload_folder()))
         self.batch: Any = None
         self.stop = threading.Event()
         self.busy = False
@@ -203,6 +204,14 @@ def build_tab(desk: Desk, is_upload: Callable[[Any], bool], broken: str) -> None
 
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     changing = [visit, status, rows, reports, *shown]
-    start.click(run, [files, visit], changing, concurrency_limit=4, show_progress="hidden", api_name="folder")
+    start.click(
+        run,
+        [files, visit],
+        changing,
+        concurrency_limit=4,
+        show_progress="hidden",
+        api_name="folder",
+        api_visibility="undocumented",
+    )
     stop.click(lambda here: here and here.stop.set(), [visit], None, queue=False, **quiet)
     rows.select(select, [visit], shown, **quiet)

@@ -14,8 +14,10 @@ from assistant.gauge import gauge_html
 from assistant.prompts import DEFAULT_QUESTION, MAX_QUESTION
 from assistant.types import Finding, Look, Media
 from panels.chips import Chips
+from panels.correct import Correct
 from panels.report import ReportPanel
 from panels.settings import Settings
+from panels.sweep import KEPT_S
 from panels.views import Views
 
 SHOWN_SIDE, STRIP_SIDE = 480, 160
@@ -33,11 +35,19 @@ def shown(media: Media) -> dict[str, Any]:
     return {"path": small(media), "alt_text": f"Your picture {render.plain(media.name)}"}
 
 
+def forget(talk: Talk | None) -> None:
+    """Called when a visitor has gone: the running answer ends, and nothing of it is shown any more."""
+    if talk is not None:
+        talk.closed = True
+        talk.stop.set()
+
+
 class Parts:
     """The page's components, laid out; the order of `changing` is the order of results for API clients."""
 
-    def __init__(self, profile: str = "embedded") -> None:
-        self.talk = gr.State(None)
+    def __init__(self, profile: str = "embedded", learning: bool = True) -> None:
+        self.correct = Correct() if learning else None
+        self.talk = gr.State(None, time_to_live=KEPT_S, delete_callback=forget)
         self.views = Views()
         self.report = ReportPanel()
         gr.Markdown(
@@ -46,7 +56,7 @@ class Parts:
         with gr.Row():
             with gr.Column(scale=5, min_width=300):
                 self._build_chat()
-                self.settings = Settings(profile)
+                self.settings = Settings(profile, learning)
                 self.rate = self.settings.rate
             with gr.Column(scale=5, min_width=300, elem_id="evidence"):
                 self._build_evidence()
@@ -138,6 +148,8 @@ class Parts:
                 label="Original", buttons=["fullscreen"], **view, alt_text="The picture as it was given"
             )
         self.details = gr.Markdown(elem_id="regions", sanitize_html=True)
+        if self.correct is not None:
+            self.correct.build()
 
     def show_look(self, look: Look) -> dict[Any, Any]:
         """The evidence of a look whose verdict is still to come."""

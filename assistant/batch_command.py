@@ -16,6 +16,7 @@ from assistant.entries import list_entries
 from assistant.errors import MediaError
 from assistant.media import safe_name
 from assistant.profiles import read_profile
+from assistant.versions import resolved
 
 SHOWN_ROWS = 20
 """Rows of the table in the terminal; the files have all."""
@@ -35,7 +36,7 @@ def run(folder: Path, out: Path | None, profile: str, engine: EngineName, worker
     Raises:
         LookTwiceError: nothing to look at, a folder that cannot be written, no Ray, no model.
     """
-    made_of = read_profile(profile)
+    made_of = read_profile(resolved(profile))
     entries, notes = list_entries(folder)
     out = out or Path("runs") / f"batch-{safe_name(folder.resolve().name)}"
     if out.exists() and not out.is_dir():
@@ -54,7 +55,7 @@ def run(folder: Path, out: Path | None, profile: str, engine: EngineName, worker
             def told(step: str, done: int, total: int) -> None:
                 progress.update(tasks[step], completed=done, total=total)
 
-            batch = run_batch(entries, out, profile, runs, notes=notes, progress=told)
+            batch = run_batch(entries, out, made_of.name, runs, notes=notes, progress=told)
         files = write_reports(batch, out)
     if as_json:
         sys.stdout.write(to_json(batch) + "\n")

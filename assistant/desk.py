@@ -7,14 +7,16 @@ import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from assistant import load
-from assistant.errors import LookTwiceError, MediaError
+from assistant.errors import LookTwiceError, MediaError, QueueFullError
 from assistant.exchange import Exchange, small_look
-from assistant.session import Event, Session, Words
+from assistant.session import Event, Session, Stage, Words
 from assistant.threshold import checked_rate
 from assistant.types import Finding, Look, Media
+from assistant.versions import SHIPPED, joined, resolved, split_name, use
 
 if TYPE_CHECKING:
     from assistant.inspector import Inspector
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 POLL = 0.2
 """Seconds between two looks at the stop signal while other conversations have the model."""
+MAX_WAITING = 16
+"""Questions that wait for the model or are being answered; another one is refused with a sentence."""
 MAX_MESSAGES = 40
 """Messages that one chat shows; older ones leave it."""
 MAX_HELD = 8
@@ -42,10 +46,12 @@ class Desk:
     """
 
     def __init__(self, profile: str, loader: Callable[[str], Inspector] = load, tiles: Tiles = None) -> None:
-        self.profile, self.tiles = profile, tiles
+        self.profile, self.tiles, self._loader = profile, tiles, loader
         self._worker = ThreadPoolExecutor(1, "looktwice-model")
         self._inspector: Inspector | None = None
         self.failure = ""
+        self._line: list[object] = []
+        self._line_lock = threading.Lock()
         self.loaded = self._worker.submit(self._load, profile, loader)
 
     def _load(self, profile: str, loader: Callable[[str], Inspector]) -> None:
@@ -64,40 +70,121 @@ class Desk:
             raise LookTwiceError(self.failure or "The model is still loading.")
         return self._inspector
 
+    @property
+    def model(self) -> str:
+        """Name of the model that answers, with the version of its weights; of the profile while there is none."""
+        return self._inspector.profile if self._inspector is not None else resolved(self.profile)
+
+    def switch(self, model: str) -> Future[None]:
+        """Let another model answer, and from the next start on too; conversations look again with it.
+
+        The result raises LookTwiceError when it cannot be loaded; the old one then goes on answering.
+
+        Args:
+            model: a profile's name, with a version of its weights unless they are the shipped ones.
+        """
+
+        def work() -> None:
+            profile, version = split_name(model)
+            inspector = self._loader(joined(profile, version) if version != SHIPPED else f"{profile}@{SHIPPED}")
+            use(profile, version)
+            self._inspector, self.profile, self.failure = inspector, profile, ""
+
+        return self._worker.submit(work)
+
     def submit(self, work: Callable[[], Any]) -> Future[Any]:
         """Queue work for the model's thread."""
         return self._worker.submit(work)
+
+    def run(self, work: Callable[[], Any]) -> Any:
+        """The result of work in the model's thread, in turn with questions.
+
+        Raises QueueFullError, or what the work raises.
+        """
+        with self._in_line() as ticket:
+            return self.submit(lambda: self._served(ticket, work)).result()
+
+    @contextmanager
+    def _in_line(self) -> Iterator[object]:
+        """A place in the line of questions until it has been served; raises QueueFullError when there is none."""
+        ticket = object()
+        with self._line_lock:
+            if len(self._line) >= MAX_WAITING:
+                raise QueueFullError(
+                    f"The queue is full: {MAX_WAITING} questions are ahead, yours would have been number "
+                    f"{MAX_WAITING + 1}.", "Please ask again in a minute.",
+                )  # fmt: skip
+            self._line.append(ticket)
+        try:
+            yield ticket
+        finally:
+            self._leave(ticket)
+
+    def _leave(self, ticket: object) -> None:
+        with self._line_lock:
+            if ticket in self._line:
+                self._line.remove(ticket)
+
+    def _served(self, ticket: object, work: Callable[[], Any]) -> Any:
+        try:
+            return work()
+        finally:
+            self._leave(ticket)
+
+    def _ahead(self, ticket: object) -> int:
+        """How many questions are answered before the one with this ticket, 0 when it has been served."""
+        with self._line_lock:
+            return self._line.index(ticket) if ticket in self._line else 0
 
     def session(self) -> Session:
         """A new conversation; raises LookTwiceError when there is no model."""
         return Session(self.inspector, self.tiles)
 
     def answer(
-        self, session: Callable[[], Session], question: str, media: Media | None, stop: threading.Event
+        self,
+        session: Callable[[], Session],
+        question: str,
+        media: Media | None,
+        stop: threading.Event,
+        *,
+        parts: bool = False,
     ) -> Iterator[Event]:
         """The events of `Session.ask` as the model's thread makes them; words that piled up come as one event.
+
+        While others are ahead there is a Stage "waiting" whenever their number changes.
 
         Args:
             session: gives the conversation, called in the model's thread when it is this one's turn.
             question: the words of the user.
             media: a new picture, or None.
             stop: ends the answer, or takes it out of the queue. Closing the iterator sets it.
+            parts: as `Session.ask` takes it.
 
-        Raises what `session` and `Session.ask` raise.
+        Raises QueueFullError, and what `session` and `Session.ask` raise.
         """
+        with self._in_line() as ticket:
+            yield from self._answer(
+                ticket, lambda: session().ask(question, media, stop=stop, **({"parts": True} if parts else {})), stop
+            )
+
+    def _answer(self, ticket: object, ask: Callable[[], Iterator[Event]], stop: threading.Event) -> Iterator[Event]:
         events: queue.SimpleQueue[Event | Exception | None] = queue.SimpleQueue()
 
         def work() -> None:
             try:
-                for event in session().ask(question, media, stop=stop):
+                for event in ask():
                     events.put(event)
                 events.put(None)
             except Exception as error:  # raised again by the reader below
                 events.put(error)
 
-        job = self.submit(work)
+        job = self.submit(lambda: self._served(ticket, work))
+        told = 0
         try:
             while True:
+                if (ahead := self._ahead(ticket)) not in (0, told):
+                    told = ahead
+                    yield Stage("waiting", ahead)
                 try:
                     event = events.get(timeout=POLL)
                 except queue.Empty:
@@ -149,6 +236,7 @@ class Talk:
         Raises LookTwiceError when there is no model.
         """
         self._session = self._session or self._desk.session()
+        self._session.use(self._desk.inspector)
         if self._new_terms:
             self._new_terms = False
             self._session.hold(self.references, self.rate)

@@ -47,3 +47,15 @@ class RateError(LookTwiceError):
 
 class RecipeError(LookTwiceError):
     """A training recipe that cannot be read, or whose settings cannot work."""
+
+
+class CorrectionError(LookTwiceError):
+    """A correction that cannot be kept or read."""
+
+
+class SettingError(LookTwiceError):
+    """A setting of the page that cannot be used."""
+
+
+class QueueFullError(LookTwiceError):
+    """More questions are waiting than the model will answer soon."""

@@ -29,6 +29,7 @@ class Exchange:
         media: the picture that came with it; let go of once a newer one is there.
         messages: {"role", "content"} as the chat shows them.
         answer: the words of the answer so far.
+        said: further parts of the answer, by name.
         look: what it is about; let go of once the conversation has forgotten it.
         finding: the verdict, None without a picture and after a stop.
         kept: whether the session holds this turn.
@@ -40,6 +41,7 @@ class Exchange:
     media: Media | None = None
     messages: list[dict[str, Any]] = field(default_factory=list)
     answer: str = ""
+    said: dict[str, str] = field(default_factory=dict)
     look: Look | None = None
     finding: Finding | None = None
     kept: bool = False

@@ -37,16 +37,18 @@ class HeatmapHead(nn.Module):
         self.out = nn.Conv2d(fine, 1, 1)
         # a small prior of anomalous pixels keeps the first steps of the focal loss calm (Lin et al. 2017, section 3.3)
         nn.init.constant_(self.out.bias, -4.0)
-        # How far references count beside the trained map. Fitted by finetune.fusion on products that the map was not
-        # trained on, and not trained with it: on known products the map needs no references and would unlearn them.
-        self.own_weight = nn.Parameter(torch.tensor(1.0), requires_grad=False)
-        self.reference_weight = nn.Parameter(torch.zeros((levels - 1) * (len(RESIDUALS) - 1)), requires_grad=False)
+        # How far references count beside the trained map. Chosen by finetune.fusion, on products that the map was not
+        # trained on as well, and not trained with it: on known products it needs no references and would unlearn them.
+        self.reference_gain = nn.Parameter(torch.tensor(0.0), requires_grad=False)
         self.reference_bias = nn.Parameter(torch.tensor(0.0), requires_grad=False)
         self.score_scale = nn.Parameter(torch.tensor(1.0))
         self.score_bias = nn.Parameter(torch.tensor(2.0))
 
     def forward(self, selection: Selection, residuals: Residuals) -> tuple[Tensor, Tensor, Tensor]:
-        """-> (logits [B, 1, H, W] at the finest level, image logit [B], features [B, C, H, W])."""
+        """-> (logits [B, 1, H, W] at the finest level, image logit [B], features [B, C, H, W]).
+
+        The image logit is that of the trained map alone: `score_fusion` counts the references by itself.
+        """
         second = selection.adapted[1].shape[-2:]
         finest = selection.adapted[0].shape[-2:]
         parts = [*selection.adapted[1:], *selection.level_logits, *residuals.maps]
@@ -61,19 +63,18 @@ class HeatmapHead(nn.Module):
         up = F.interpolate(coarse, size=finest, mode="bilinear", align_corners=False)
         features = self.fine(torch.cat([up, self.skip(selection.adapted[0])], dim=1))  # [B, fine, H, W]
         logits = self.out(features)  # [B, 1, H, W]
+        top = torch.stack([top_mean(logits, share) for share in self.top_shares]).mean(dim=0)  # [B]
         if bool(residuals.given.any()):
             logits = self._with_references(logits, residuals)
-        top = torch.stack([top_mean(logits, share) for share in self.top_shares]).mean(dim=0)  # [B]
         return logits, F.softplus(self.score_scale) * top + self.score_bias, features
 
     def _with_references(self, logits: Tensor, residuals: Residuals) -> Tensor:
         """Logits [B, 1, H, W] with what differs from the references; as they are for pictures without."""
-        evidence = torch.einsum("bchw,c->bhw", reference_evidence(residuals), self.reference_weight).unsqueeze(1)
-        evidence = (
-            F.interpolate(evidence, size=logits.shape[-2:], mode="bilinear", align_corners=False) + self.reference_bias
+        evidence = F.interpolate(
+            reference_evidence(residuals), size=logits.shape[-2:], mode="bilinear", align_corners=False
         )
-        given = residuals.given.view(-1, 1, 1, 1) > 0
-        return torch.where(given, self.own_weight * logits + evidence, logits)
+        given = residuals.given.view(-1, 1, 1, 1)
+        return logits + given * (self.reference_gain * evidence + self.reference_bias)
 
 
 def score_fusion(levels: int) -> nn.Linear:

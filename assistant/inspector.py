@@ -25,7 +25,7 @@ from assistant.kinds import likely_kinds
 from assistant.loading import Loaded, compose
 from assistant.memory import assemble, distance_to, see
 from assistant.memory_file import load_memory, save_memory
-from assistant.modeling import LookTokens
+from assistant.modeling import LookTokens, as_batch
 from assistant.picture import picture_facts
 from assistant.processing import resize
 from assistant.profiles import read_profile
@@ -44,6 +44,7 @@ from assistant.threshold import DEFAULT_RATE, checked_rate
 from assistant.tiles import look_closer, tile_boxes
 from assistant.tiling import Tiles
 from assistant.types import MAX_MAP_SIDE, MAX_REFERENCES, Finding, Look, Timings
+from assistant.versions import resolved
 from assistant.views import as_views, one_of, views_of
 
 MAX_WORDS = 120
@@ -56,7 +57,7 @@ class Inspector(LooksAtClips):
     """A loaded model. Safe to use from several threads: looks share nothing, answers wait for each other.
 
     Attributes:
-        profile: name of the profile.
+        profile: name of the profile, with the version of its weights unless they are the shipped ones.
         load_s: seconds the loading took.
         calibration: thresholds and scales stored with the weights.
         familiar: what pictures that the model knows look like, None when it has not been measured.
@@ -75,7 +76,7 @@ class Inspector(LooksAtClips):
     def load(cls, profile: str, **options: Any) -> Inspector:
         """See `assistant.load`."""
         start = time.perf_counter()
-        chosen = read_profile(profile)
+        chosen = read_profile(resolved(profile))
         loaded = compose(chosen, **options)
         return cls(chosen.name, loaded, load_s=time.perf_counter() - start)
 
@@ -381,17 +382,14 @@ class Inspector(LooksAtClips):
         tiles: Tiles = None,
     ) -> Finding:
         """Look, ask and finding in one call; `question` defaults to DEFAULT_QUESTION. Errors as `look` and `ask`."""
-        question = checked_question(DEFAULT_QUESTION if question is None else question)
-        look = self.look(source, references, rate=rate, tiles=tiles)
-        start = time.perf_counter()
-        first, pieces = 0.0, []
-        for piece in self.ask(look, question):
+        checked_question(DEFAULT_QUESTION if question is None else question)  # before the look, which takes longer
+        return self.answer(self.look(source, references, rate=rate, tiles=tiles), question)
+
+    def answer(self, look: Look, question: str | None = None) -> Finding:
+        """Ask and finding in one call; `question` defaults to DEFAULT_QUESTION. Errors as `ask`."""
+        first, pieces, start = 0.0, [], time.perf_counter()
+        for piece in self.ask(look, DEFAULT_QUESTION if question is None else question):
             first = first or time.perf_counter() - start
             pieces.append(piece)
         timings = Timings(self.load_s, look.look_s, first, time.perf_counter() - start)
         return self.finding(look, "".join(pieces).strip(), timings)
-
-
-def as_batch(tokens: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
-    """Tokens of a look as a batch of one."""
-    return {name: torch.tensor(value).unsqueeze(0) for name, value in tokens.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -291,6 +292,11 @@ class LookTwiceForConditionalGeneration(PreTrainedModel):
         # plain text goes in as ids: the library's own rules against repetition then see the prompt as well
         whole = self.language_model.generate(input_ids=input_ids, attention_mask=attention_mask, **kwargs)
         return whole[:, input_ids.shape[1] :]
+
+
+def as_batch(tokens: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
+    """Tokens of a look as a batch of one."""
+    return {name: torch.tensor(value).unsqueeze(0) for name, value in tokens.items()}
 
 
 AutoModel.register(LookTwiceConfig, LookModel)

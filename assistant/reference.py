@@ -163,20 +163,20 @@ def reference_summary(differences: Residuals) -> list[Tensor]:
 
 
 def reference_evidence(differences: Residuals) -> Tensor:
-    """What differs from the references, place by place: one channel a level and way of comparing.
+    """What differs from the references, place by place: the mean over the levels and both ways of comparing.
 
     Returns:
-        [B, 2 levels, h, w] at the finest residual level, in steps of EVIDENCE_STEP above the picture's own median and
-        within EVIDENCE_RANGE; 0 without references.
+        [B, 1, h, w] at the finest residual level, in steps of EVIDENCE_STEP above the picture's own median and within
+        EVIDENCE_RANGE; 0 without references.
     """
     size = differences.maps[0].shape[-2:]
     found = []
     for level in differences.maps:
         compared = level[:, 1:]  # [B, 2, h_l, w_l]
         middle = compared.flatten(2).median(dim=2).values[..., None, None]
-        steps = ((compared - middle) / EVIDENCE_STEP).clamp(*EVIDENCE_RANGE)
+        steps = ((compared - middle) / EVIDENCE_STEP).clamp(*EVIDENCE_RANGE).mean(dim=1, keepdim=True)
         found.append(F.interpolate(steps, size=size, mode="bilinear", align_corners=False))
-    return torch.cat(found, dim=1) * differences.given.view(-1, 1, 1, 1)
+    return torch.stack(found).mean(dim=0) * differences.given.view(-1, 1, 1, 1)
 
 
 def nearest_residual(unit: Tensor, known: Tensor) -> Tensor:

@@ -33,10 +33,10 @@ STATES = {
     "loading": "Loading the model …", "waiting": "Waiting for another answer to be finished …",
     "remembering": "Looking at the references …",
     "looking": "First look: the whole picture. Second look: what is odd in it …", "answering": "Answering …",
-    "deciding": "Weighing the verdict …", "": "",
+    "deciding": "Weighing the verdict …", "adding": "Asking for cause and advice …", "": "",
 }  # fmt: skip
 """What the page says while the assistant is at work, by the name of a `session.Stage`."""
-SHARES = {"remembering": 0.1, "looking": 0.25, "answering": 0.6, "deciding": 0.9}
+SHARES = {"remembering": 0.1, "looking": 0.25, "answering": 0.5, "deciding": 0.75, "adding": 0.85}
 """How far a turn is in these states, 0..1, as the page's bar shows it; unknown in the others."""
 _BOX, _BOX_EDGE = (255, 255, 255), (10, 10, 10)
 _MARKS = re.compile(r"[\\`*_\[\]|~$^]")
@@ -176,12 +176,21 @@ def warnings_markdown(warnings: Sequence[str]) -> str:
     return "\n>\n".join(f"> ⚠ {escape(plain(warning))}" for warning in warnings)
 
 
-def status_html(state: str, failure: str = "") -> str:
-    """The line that says what the assistant is doing, one of STATES; screen readers announce it."""
+def status_html(state: str, failure: str = "", ahead: int = 0) -> str:
+    """The line that says what the assistant is doing, one of STATES; screen readers announce it.
+
+    Args:
+        state: key of STATES.
+        failure: said instead when it is not empty.
+        ahead: questions that are answered before this one.
+    """
+    words = STATES[state]
+    if ahead:
+        words = f"Waiting: {ahead} {'question is' if ahead == 1 else 'questions are'} ahead of yours …"
     share = SHARES.get(state)
     value = "" if share is None else f' value="{share}"'
     bar = f'<progress max="1"{value} aria-label="progress"></progress>' if state and not failure else ""
-    return f'<div role="status" aria-live="polite">{html.escape(failure or STATES[state])}</div>{bar}'
+    return f'<div role="status" aria-live="polite">{html.escape(failure or words)}</div>{bar}'
 
 
 def small_copy(media: Media, folder: str, side: int) -> Path:

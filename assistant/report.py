@@ -22,6 +22,7 @@ from assistant.prompts import percent
 from assistant.render import kinds_line, overlay, score_line, shown_kinds, verdict_line
 from assistant.report_data import coco_json, findings_json, masks_zip
 from assistant.types import Finding, Look
+from assistant.versions import split_name
 
 PICTURE_SIDE = 640
 """Longest side of a picture in the report, pixels."""
@@ -75,14 +76,25 @@ class Block:
 HEADERS = ("", "Place", "Of picture", "Peak", "Tone and shape", "Box in pixels")
 
 
-def report_of(exchanges: Sequence[Exchange], profile: str, weights: str = "shipped") -> Report:
-    """The report of a conversation's exchanges; questions without an answer are left out."""
+def report_of(exchanges: Sequence[Exchange], model: str) -> Report:
+    """The report of a conversation's exchanges; questions without an answer are left out.
+
+    Args:
+        exchanges: oldest first.
+        model: name of the profile, with the version of its weights unless they are the shipped ones.
+    """
+    profile, weights = split_name(model)
     passages = tuple(
-        Passage(each.question, each.answer, each.look or each.record, each.finding)
+        Passage(each.question, _whole(each), each.look or each.record, each.finding)
         for each in exchanges
         if each.answer or each.finding
     )
     return Report(passages, profile, weights, datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+def _whole(exchange: Exchange) -> str:
+    """The answer with its further parts, a line each."""
+    return "\n".join([exchange.answer, *(f"{name}: {text}" for name, text in exchange.said.items())])
 
 
 def blocks(report: Report) -> list[Block]:

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from assistant.answer import QUESTIONS, wants_parts
 from assistant.clip_words import checked_rules
 from assistant.errors import MediaError
-from assistant.prompts import DEFAULT_QUESTION
+from assistant.prompts import DEFAULT_QUESTION, asks_verdict
 from assistant.threshold import checked_rate
 from assistant.types import ClipFile, Finding, Look, Media, Timings
 
@@ -73,9 +74,13 @@ class Turn:
 
 @dataclass(frozen=True)
 class Stage:
-    """What the assistant is doing now: "remembering", "looking", "answering" or "deciding"."""
+    """What the assistant is doing now: "remembering", "looking", "answering" or "deciding".
+
+    A desk says "waiting" as well, with the number of questions that are `ahead`.
+    """
 
     name: str
+    ahead: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +113,22 @@ class Done:
     stopped: bool = False
 
 
-Event = Stage | Looked | Words | Done
+@dataclass(frozen=True, eq=False)
+class Decided:
+    """The verdict, before the parts of the answer that follow."""
+
+    finding: Finding
+
+
+@dataclass(frozen=True)
+class Part:
+    """One more part of the answer, by its name in `answer.QUESTIONS`."""
+
+    name: str
+    text: str
+
+
+Event = Stage | Looked | Words | Decided | Part | Done
 
 
 class Session:
@@ -145,6 +165,16 @@ class Session:
     def looks(self) -> tuple[Look, ...]:
         """The looks kept, oldest first."""
         return tuple(self._looks)
+
+    def use(self, inspector: Inspects) -> None:
+        """Go on with this model. Looks, turns and references of another one are forgotten: they mean nothing to it.
+
+        The newest picture is looked at again with the next question.
+        """
+        if inspector is not self._inspector:
+            self._inspector, self._memory, self._normality = inspector, None, None
+            self._looks, self._turns = [], []
+            self._outdated = self._media is not None
 
     def take_back(self) -> None:
         """Forget the newest turn; its look is kept."""
@@ -212,16 +242,23 @@ class Session:
         return look
 
     def ask(
-        self, question: str, media: Media | ClipFile | None = None, *, stop: threading.Event | None = None
+        self,
+        question: str,
+        media: Media | ClipFile | None = None,
+        *,
+        stop: threading.Event | None = None,
+        parts: bool = False,
     ) -> Iterator[Event]:
         """Answer one question, as events: remembering, looking, Looked, answering, Words..., deciding, Done.
 
-        The first comes only where references are new, the first three where there is something new to look at.
+        The first comes only where references are new, the first three where there is something new to look at. With
+        `parts` a new picture that is asked about as a whole gives Decided, adding and Part... before Done.
 
         Args:
             question: the words of the user; empty with a picture means the default question.
             media: a new picture or clip to attach first; without it the question is about the newest one.
             stop: ends the turn at the next word when it is set; what was said until then stays in the conversation.
+            parts: whether cause and advice are asked for where something is wrong; they do not enter the history.
 
         Raises LookTwiceError (a picture or question that cannot be used); the turn is then not kept.
         """
@@ -259,4 +296,19 @@ class Session:
         yield Stage("deciding")
         answer_s = time.perf_counter() - begun
         timings = Timings(self._inspector.load_s, look.look_s, first_word_s, answer_s)
-        yield Done(self._inspector.finding(look, text, timings), text)
+        finding = self._inspector.finding(look, text, timings)
+        if parts and media is not None and not isinstance(media, ClipFile) and asks_verdict(question):
+            yield Decided(finding)
+            if wants_parts(finding):
+                yield Stage("adding")
+                yield from self._parts(look, [(question, text)], stop)
+        yield Done(finding, text)
+
+    def _parts(self, look: Look, history: list[tuple[str, str]], stop: threading.Event) -> Iterator[Part]:
+        """Cause and advice in the language model's words; a part that was stopped in the middle is left out."""
+        for name, question in QUESTIONS.items():
+            text = "".join(self._inspector.ask(look, question, history, stop=stop)).strip()
+            if stop.is_set():
+                return
+            if text:
+                yield Part(name, text)

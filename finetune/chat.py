@@ -8,6 +8,7 @@ Trains the projector, the map tokens and a LoRA on every linear layer of the lan
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -69,15 +70,23 @@ class ConversationDataset(Dataset):
         turns = conversation(facts, rng, turns=int(rng.integers(2, 6)))
         if rng.random() < STRAIGHT:
             turns = turns[1:]  # people also ask "where is it?" first
-        head = self.processor.look_text(look.score, look.regions, look.kinds, look.picture.words(), look.references)
-        question, answer = turns[-1]
-        messages = messages_of(question, turns[:-1], head)
-        ids, labels = self.processor.supervised([*messages, {"role": "assistant", "content": answer}])
-        return {
-            "input_ids": ids,
-            "labels": labels,
-            **{name: value[number].float() for name, value in self.tokens.items()},
-        }
+        return supervised(self.processor, look, turns, {name: value[number] for name, value in self.tokens.items()})
+
+
+def supervised(
+    processor: LookTwiceProcessor, look: KnownLook, turns: Sequence[tuple[str, str]], tokens: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """A conversation as the trainer takes it; the loss is on its last answer.
+
+    Args:
+        look, tokens: what it is about, and its tokens [n, D] of each kind.
+        turns: (question, answer) pairs, at least one.
+    """
+    head = processor.look_text(look.score, look.regions, look.kinds, look.picture.words(), look.references)
+    question, answer = turns[-1]
+    messages = messages_of(question, turns[:-1], head, processor.specials)
+    ids, labels = processor.supervised([*messages, {"role": "assistant", "content": answer}])
+    return {"input_ids": ids, "labels": labels, **{name: value.float() for name, value in tokens.items()}}
 
 
 def facts_of(look: KnownLook, product: str = "") -> Facts:
@@ -153,6 +162,35 @@ def prepare(model: LookTwiceForConditionalGeneration, rank: int) -> None:
         part.requires_grad_(True)
 
 
+def teach(
+    model: LookTwiceForConditionalGeneration,
+    dataset: Dataset,
+    out: Path,
+    *,
+    steps: int,
+    batch: int,
+    rate: float,
+    seed: int,
+    save_steps: int = 40,
+) -> None:
+    """Trains what `prepare` has thawed on `steps * batch` conversations; a stopped run goes on in `out`."""
+    trainer = ChatTrainer(
+        model=model,
+        args=TrainingArguments(
+            output_dir=str(out), max_steps=steps, per_device_train_batch_size=batch, learning_rate=rate,
+            lr_scheduler_type="cosine", warmup_steps=max(1, steps // 15), weight_decay=0.0, max_grad_norm=1.0,
+            bf16=native_bfloat16(), use_cpu=not torch.cuda.is_available(), remove_unused_columns=False, logging_steps=5,
+            save_steps=save_steps, save_total_limit=2, report_to="none", seed=seed, disable_tqdm=False,
+            train_sampling_strategy="sequential", label_names=["labels"],
+        ),
+        train_dataset=dataset,
+        data_collator=collate,
+        callbacks=[MarkComplete()],
+    )  # fmt: skip
+    resume = last_complete(out)
+    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+
+
 def train(
     out: Annotated[Path, typer.Option(help="Run folder; a second start resumes.")] = Path("runs/chat"),
     features: Annotated[Path, typer.Option(help="Cached features of the look stage.")] = Path("runs/look/features"),
@@ -188,21 +226,8 @@ def train(
     prepare(model, rank)
     if go_on:
         load_language(model, chosen.weights / LANGUAGE_FILE, chosen.weights / ADAPTER_FOLDER / ADAPTER_WEIGHTS)
-    trainer = ChatTrainer(
-        model=model,
-        args=TrainingArguments(
-            output_dir=str(out), max_steps=steps, per_device_train_batch_size=batch, learning_rate=rate,
-            lr_scheduler_type="cosine", warmup_steps=max(1, steps // 15), weight_decay=0.0, max_grad_norm=1.0,
-            bf16=native_bfloat16(), use_cpu=not torch.cuda.is_available(), remove_unused_columns=False, logging_steps=5,
-            save_steps=save_steps, save_total_limit=2, report_to="none", seed=seed, disable_tqdm=False,
-            train_sampling_strategy="sequential", label_names=["labels"],
-        ),
-        train_dataset=ConversationDataset(tokens, known, loaded.processor, steps * batch, seed),
-        data_collator=collate,
-        callbacks=[MarkComplete()],
-    )  # fmt: skip
-    resume = last_complete(out)
-    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    dataset = ConversationDataset(tokens, known, loaded.processor, steps * batch, seed)
+    teach(model, dataset, out, steps=steps, batch=batch, rate=rate, seed=seed, save_steps=save_steps)
     save_parts(model, LANGUAGE_PARTS, chosen.weights / LANGUAGE_FILE)
     save_adapter(model, chosen.weights / ADAPTER_FOLDER)
     typer.echo(f"wrote {chosen.weights}")

@@ -1,15 +1,16 @@
-"""Fits how far references count in the map and in the score, by models that never saw the product; the rest stays.
+"""How far normal references count beside what was trained, in the map and in the score.
 
-    python -m finetune.fusion --data DIR --features RUN/features --folds runs/leave-out [--profile NAME] [--limit N]
+    python -m finetune.fusion --data DIR --features RUN/features [--folds RUN] [--steps N] [--profile NAME]
 
-Stacking (Wolpert, Neural Networks 5, 1992): a head that was trained on a product needs no references for it, so what
-they are worth shows only on sets that a head was not trained on. The three runs of `finetune.leave_out` judge the sets
-each of them never saw; a few weights are fitted on that and put into the look weights of a profile. A look without
-references stays to the bit.
+Only two gains are chosen, each from a short list, so that nothing can be overfitted: pictures of the training folds are
+held against references of their product and judged twice, by the shipped weights, which know the product, and by a
+short run that never saw its set (`finetune.leave_out`). A gain must serve both.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -18,204 +19,285 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import typer
+from scipy import ndimage
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from tqdm import tqdm
 
 from assistant.command import run
 from assistant.errors import RecordError
+from assistant.memory import see
 from assistant.modeling import LookModel
-from assistant.profiles import read_profile
-from assistant.reference import reference_evidence
+from assistant.processing import fit_size, normalise, resize
+from assistant.profiles import Profile, read_profile
+from assistant.reference import References, Residuals, reference_evidence, reference_summary, residuals
+from assistant.vision import VisionFeatures
 from assistant.weights import LOOK_FILE, LOOK_PARTS, load_parts, save_parts
-from finetune.features import Batch, choose, feature_files, read_batch
+from data.schema import Record
+from finetune.features import feature_files
 from finetune.leave_out import Variant, groups_in, stage_of
 from finetune.records import training_records
 from finetune.stage import new_model
 
-DECAY = 0.01
-"""Weight of the squared weights beside the mean cross-entropy."""
+PICTURES = 20
+"""Pictures of a product and label that are judged; those that no weight was fitted on come first."""
+MOST = 3
+"""Products of a set that are judged."""
+LEAST = 10
+"""Normal pictures, beside those judged, that a product needs to draw references from."""
+SHOTS = (1, 4)
+"""How many references they are held against."""
+MAP_GAINS = (0.0, 0.15, 0.3, 0.45, 0.6, 0.8, 1.0, 1.5)
+"""Logits of the map for each step of `reference_evidence`."""
+SCORE_GAINS = (0.0, 0.4, 0.8, 1.2, 1.6, 2.0, 3.0, 4.0)
+"""Logits of the score for each unit of `reference_summary`."""
 DARK = 0.999
 """Share of the cells of normal pictures that are as dark with references as without."""
+MAP_SIDE = 96
+"""Longest side of the maps that are compared."""
+LIMIT = 0.3
+"""False-positive rate up to which the cover of the regions is counted."""
 
 
 @dataclass(frozen=True, eq=False)
-class Cells:
-    """Places of pictures with references, as heads see them that were not trained on the pictures' sets.
+class Case:
+    """A picture held against references of its product, as one judge sees it.
 
     Attributes:
-        logits: [N] of the head without its reference weights.
-        evidence: [N, n] of `reference_evidence`.
-        target: [N] 0 or 1.
-        weight: [N], adding up to 1: every set counts the same, and so do its normal and its anomalous pictures.
-        normal: [N] bool, of a normal picture.
+        group: product, number of references, and whether the judge knows the product.
+        label: 0 or 1.
+        score: fused image logit without the weights of the references.
+        summary: [n] of `reference_summary`.
+        logits: [h, w] of the map without the references' gain.
+        evidence: [h, w] of `reference_evidence`.
+        regions: [h, w] int, numbered connected regions of the mask, 0 for normal; None where it is not known.
     """
 
-    logits: Tensor
-    evidence: Tensor
-    target: Tensor
-    weight: Tensor
-    normal: Tensor
+    group: tuple[str, str, int, bool]
+    label: int
+    score: float
+    summary: np.ndarray
+    logits: np.ndarray
+    evidence: np.ndarray
+    regions: np.ndarray | None
 
 
-def unseen_rows(files: list[Path], folds: list[tuple[tuple[str, ...], LookModel]], title: str) -> list[tuple]:
-    """(model, Batch) of all rows with references whose set that model never saw."""
-    for file in tqdm(files, desc=title, unit="batch"):
-        batch = read_batch(file)
-        for group, model in folds:
-            rows = [n for n, origin in enumerate(batch.origins) if origin.references and origin.dataset in group]
-            if rows:
-                yield model, choose(batch, rows, [])
+@dataclass(frozen=True)
+class Choice:
+    """A gain and what it gives, mean over the groups; the same for no gain, and for the references alone."""
+
+    gain: float
+    level: int
+    before: float
+    after: float
+    alone: float
 
 
-def fit_map(files: list[Path], folds: list[tuple[tuple[str, ...], LookModel]], models: list[LookModel]) -> Cells:
-    """Fits the heads' reference weights on sets that each fold never saw, and sets them in all `models`.
+def products_of(records: Sequence[Record]) -> dict[tuple[str, str], tuple[list[Record], list[Record]]]:
+    """Products that can be judged, at most MOST of a set, by set and category.
 
     Returns:
-        The places that it was fitted on.
-
-    Raises:
-        RecordError: no picture of an unseen set has references and a known mask.
+        For each the pictures to judge, and other normals to draw references from.
     """
-    cells = collect_cells(files, folds)
-    inputs = torch.cat([cells.logits[:, None], cells.evidence, torch.ones(len(cells.logits), 1)], dim=1)
-    start = torch.zeros(inputs.shape[1])
-    start[0] = 1.0
-    found = logistic(inputs, cells.target, cells.weight, start)
-    own, evidence = found[0].clamp_min(0.0), found[1:-1]
-    # The threshold of the map is one for all pictures: normal ones must be as dark with references as without.
-    fused = own * cells.logits + cells.evidence @ evidence
-    before = np.quantile(cells.logits[cells.normal].numpy(), DARK)
-    bias = float(before - np.quantile(fused[cells.normal].numpy(), DARK))
-    with torch.no_grad():
-        for model in models:
-            model.heatmap.own_weight.fill_(own)
-            model.heatmap.reference_weight.copy_(evidence)
-            model.heatmap.reference_bias.fill_(bias)
-    return cells
+    groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    for record in records:
+        if record.split in ("fit", "calibrate"):
+            groups[record.dataset, record.category].append(record)
+    found: dict[tuple[str, str], tuple[list[Record], list[Record]]] = {}
+    for product, group in sorted(groups.items()):
+        if sum(dataset == product[0] for dataset, _ in found) == MOST:
+            continue
+        rng = np.random.default_rng(len(group))
+        mixed = [group[index] for index in rng.permutation(len(group))]
+        mixed.sort(key=lambda record: record.split)  # "calibrate" before "fit"
+        normal, anomalous = ([record for record in mixed if record.label == label] for label in (0, 1))
+        if anomalous and len(normal) >= PICTURES + LEAST:
+            found[product] = (normal[:PICTURES] + anomalous[:PICTURES], normal[PICTURES:])
+    return found
 
 
-def collect_cells(files: list[Path], folds: list[tuple[tuple[str, ...], LookModel]]) -> Cells:
-    """All places of the pictures with references of unseen sets, at the finest residual level."""
-    parts: list[tuple[Tensor, Tensor, Tensor]] = []
-    origins: list[tuple[str, int]] = []
-    for model, batch in unseen_rows(files, folds, "map"):
-        with torch.inference_mode():
-            logits = model.judge(batch.features, batch.residuals).heatmap_logits
-            evidence = reference_evidence(batch.residuals)
-        size = evidence.shape[-2:]
-        logits, share, counts = (
-            F.adaptive_avg_pool2d(part, size).flatten(1) for part in (logits, batch.target, batch.weight)
+def cases_of(
+    product: tuple[str, str], tested: Sequence[Record], known: Sequence[Record], judges: dict[bool, LookModel]
+) -> list[Case]:
+    """All cases of a product.
+
+    Args:
+        product: set and category.
+        tested: pictures to judge.
+        known: normals to draw references from.
+        judges: by whether they know the product; their towers are the same.
+    """
+    model = judges[True]
+    vision = model.config.vision_config
+    drawn = [known[index] for index in np.random.default_rng(0).permutation(len(known))[: max(SHOTS)]]
+    first = drawn[0].read_image()
+    size = fit_size(first.shape[1], first.shape[0], vision)
+    with torch.inference_mode():
+        parts = [see(model, normalise(resize(r.read_image(), size), vision)[None]).part for r in drawn]
+    memories = {
+        shots: References(
+            tuple(torch.cat(level) for level in zip(*(p.levels for p in parts[:shots]), strict=True)), shots
         )
-        for row, origin in enumerate(batch.origins):
-            known = counts[row] > 0.5
-            if known.any():
-                parts.append(
-                    (logits[row][known], evidence[row].flatten(1).T[known], (share[row][known] > 0.25).float())
-                )
-                origins.append((origin.dataset, origin.label))
-    if len({label for _, label in origins}) < 2:
-        raise RecordError("These features hold no normal and anomalous pictures with references of an unseen set.")
-    count = {origin: origins.count(origin) for origin in set(origins)}
-    weight = [
-        torch.full_like(logits, 1 / (len(logits) * count[origin]))
-        for (logits, _, _), origin in zip(parts, origins, strict=True)
-    ]
-    normal = [torch.full(p[0].shape, label == 0) for p, (_, label) in zip(parts, origins, strict=True)]
-    whole = torch.cat(weight)
-    return Cells(
-        torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts]), torch.cat([p[2] for p in parts]),
-        whole / whole.sum(), torch.cat(normal),
-    )  # fmt: skip
+        for shots in SHOTS
+    }
+    cases = []
+    for record in tested:
+        pixels = record.read_image()
+        fitted = resize(pixels, fit_size(pixels.shape[1], pixels.shape[0], vision))
+        with torch.inference_mode():
+            features = model.tower(normalise(fitted, vision)[None])
+        for shots, memory in memories.items():
+            with torch.inference_mode():
+                differences = residuals(features.levels[1:], [memory])
+            cases += [
+                _case((*product, shots, familiar), record, judge, features, differences)
+                for familiar, judge in judges.items()
+            ]
+    return cases
 
 
-def logistic(inputs: Tensor, target: Tensor, weight: Tensor, start: Tensor, offset: Tensor | float = 0.0) -> Tensor:
-    """Weights [n] of a logistic regression of [N, n] inputs on target [N] 0..1, drawn towards `start`."""
-    found = start.clone().requires_grad_(True)
-    optimizer = torch.optim.LBFGS([found], max_iter=100, line_search_fn="strong_wolfe")
+def _case(
+    group: tuple[str, str, int, bool],
+    record: Record,
+    judge: LookModel,
+    features: VisionFeatures,
+    differences: Residuals,
+) -> Case:
+    with torch.inference_mode():
+        score, logits = without_gains(judge, features, differences)
+        summary = torch.cat(reference_summary(differences)).numpy()
+        evidence = reference_evidence(differences)
+    high, wide = logits.shape[-2:]
+    shrink = min(1.0, MAP_SIDE / max(high, wide))
+    size = (max(1, round(high * shrink)), max(1, round(wide * shrink)))
+    logits, evidence = (
+        F.interpolate(part, size, mode="bilinear", align_corners=False)[0, 0].numpy() for part in (logits, evidence)
+    )
+    regions = None
+    if record.label == 0:
+        regions = np.zeros(size, int)
+    elif record.supervision == "mask" and (mask := record.read_mask()) is not None:
+        share = F.interpolate(torch.from_numpy(mask).float()[None, None], size, mode="area")[0, 0].numpy()
+        regions = ndimage.label(share > 0.25, np.ones((3, 3)))[0]
+    return Case(group, record.label, score, summary, logits, evidence, regions)
 
-    def loss() -> Tensor:
-        optimizer.zero_grad()
-        value = (F.binary_cross_entropy_with_logits(inputs @ found + offset, target, reduction="none") * weight).sum()
-        value = value + DECAY * weight.sum() * (found - start).square().sum() / len(found)
-        value.backward()
-        return value
 
-    optimizer.step(loss)
-    return found.detach()
+def without_gains(judge: LookModel, features: VisionFeatures, differences: Residuals) -> tuple[float, Tensor]:
+    """Score (B = 1) and map logits [1, 1, H, W] as they are before references count beside what was trained."""
+    head, fusion = judge.heatmap, judge.fusion
+    kept = (head.reference_gain.clone(), head.reference_bias.clone(), fusion.weight[:, -judge.compared :].clone())
+    try:
+        with torch.no_grad():
+            head.reference_gain.zero_()
+            head.reference_bias.zero_()
+            fusion.weight[:, -judge.compared :] = 0
+            output = judge.judge(features, differences)
+    finally:
+        with torch.no_grad():
+            head.reference_gain.copy_(kept[0])
+            head.reference_bias.copy_(kept[1])
+            fusion.weight[:, -judge.compared :] = kept[2]
+    return float(output.score_logit[0]), output.heatmap_logits
 
 
-def fit_score(
-    files: list[Path], folds: list[tuple[tuple[str, ...], LookModel]], models: list[LookModel]
-) -> dict[str, float]:
-    """Fits the reference weights of `fusion` on sets that each fold never saw, and sets them in all `models`.
-
-    They stay 0 where the score without them, from a map with references, ranks the pictures better.
-
-    Returns:
-        Image AUROC with references on unseen sets, mean of the sets: "own" score, "nearest" patch alone, "fused".
+def choose_score(cases: Sequence[Case]) -> Choice:
+    """Gain and residual level of the nearest patch's summary that rank pictures best, mean AUROC of the groups.
 
     Raises:
-        RecordError: the features hold no samples of both labels with references of an unseen set.
+        RecordError: no group holds normal and anomalous pictures.
     """
-    inputs, base, labels, sets = [], [], [], []
-    for model, batch in unseen_rows(files, folds, "score"):
-        seen, alone = fusion_inputs(model, batch), fusion_inputs(model, choose(batch, *_all_forgotten(batch)))
-        inputs.append(seen)
-        base.append(torch.stack([_own_score(model, seen), _own_score(model, alone)], dim=1))
-        labels += [float(origin.label) for origin in batch.origins]
-        sets += [origin.dataset for origin in batch.origins]
-    wanted = torch.tensor(labels)
-    if len(set(labels)) < 2:
-        raise RecordError("These features hold no normal and anomalous pictures with references of an unseen set.")
-    known, scores = torch.cat(inputs), torch.cat(base)
-    compared = known[:, -models[0].compared :]
-    pairs = list(zip(sets, labels, strict=True))
-    weight = torch.tensor([1 / pairs.count(pair) for pair in pairs])
-    found = logistic(compared, wanted, weight / weight.sum(), torch.zeros(compared.shape[1]), scores[:, 0])
+    groups = [group for group in _grouped(cases) if len({case.label for case in group}) == 2]
+    if not groups:
+        raise RecordError("No product has normal and anomalous pictures beside enough normal references.")
+
+    def quality(value: Callable[[Case], float]) -> float:
+        return float(np.mean([roc_auc_score([c.label for c in g], [value(c) for c in g]) for g in groups]))
+
+    levels = range(len(cases[0].summary) // 4)
     ranked = {
-        "own": _mean_auroc(sets, wanted, scores[:, 1]),
-        "own, map with references": _mean_auroc(sets, wanted, scores[:, 0]),
-        "nearest patch": _mean_auroc(sets, wanted, compared[:, 0]),
-        "fused": _mean_auroc(sets, wanted, scores[:, 0] + compared @ found),
+        (gain, level): quality(lambda case, gain=gain, level=level: case.score + gain * case.summary[4 * level])
+        for level in levels
+        for gain in SCORE_GAINS
     }
-    if ranked["fused"] < ranked["own, map with references"]:  # what the references say is in the map already
-        found = torch.zeros_like(found)
+    gain, level = max(ranked, key=lambda key: ranked[key])
+    alone = quality(lambda case: case.summary[4 * level])
+    return Choice(gain, level, ranked[0.0, level], ranked[gain, level], alone)
+
+
+def choose_map(cases: Sequence[Case]) -> Choice | None:
+    """Gain of the map that covers regions best (`cover`), mean of the groups with masks; None when there are none."""
+    groups = [group for group in _grouped(cases) if any(c.label and c.regions is not None for c in group)]
+    if not groups:
+        return None
+
+    def quality(value: Callable[[Case], np.ndarray]) -> float:
+        return float(np.mean([cover([(value(c), c.regions) for c in g if c.regions is not None]) for g in groups]))
+
+    ranked = {gain: quality(lambda case, gain=gain: case.logits + gain * case.evidence) for gain in MAP_GAINS}
+    gain = max(ranked, key=lambda key: ranked[key])
+    return Choice(gain, 0, ranked[0.0], ranked[gain], quality(lambda case: case.evidence))
+
+
+def cover(truths: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
+    """How well maps [h, w] cover numbered regions [h, w], each region weighing the same, up to LIMIT false positives.
+
+    The partial area under the ROC curve of weighted cells, which is the area under the per-region-overlap curve
+    (Bergmann et al., IJCV 2021, section 5.3) but for McClish's standardisation: 0.5 is chance, 1 perfect.
+    """
+    values, target, weight = [], [], []
+    for drawn, regions in truths:
+        sizes = np.bincount(regions.ravel(), minlength=1).astype(float)
+        sizes[0] = 1.0
+        values.append(drawn.ravel())
+        target.append(regions.ravel() > 0)
+        weight.append(1 / np.maximum(sizes, 1)[regions.ravel()])
+    return float(
+        roc_auc_score(
+            np.concatenate(target), np.concatenate(values), sample_weight=np.concatenate(weight), max_fpr=LIMIT
+        )
+    )
+
+
+def bias_of(cases: Sequence[Case], gain: float) -> float:
+    """What keeps the cells of normal pictures as dark with references as without, at DARK of them."""
+    normal = [case for case in cases if case.label == 0 and case.group[-1]]
+    before = np.quantile(np.concatenate([case.logits.ravel() for case in normal]), DARK)
+    after = np.quantile(np.concatenate([(case.logits + gain * case.evidence).ravel() for case in normal]), DARK)
+    return float(before - after)
+
+
+def apply(model: LookModel, cases: Sequence[Case], score: Choice, drawn: Choice | None) -> None:
+    """Sets what was chosen. The scores of known normals stay, in the mean of the groups, where they are without."""
+    normal = [[case.summary[4 * score.level] for case in group if case.label == 0] for group in _grouped(cases)]
+    middle = float(np.mean([np.mean(values) for values in normal if values]))
     with torch.no_grad():
-        for model in models:
-            model.fusion.weight[0, -model.compared :] = found
-    return ranked
+        compared = model.fusion.weight[0, -model.compared :]
+        compared.zero_()
+        compared[4 * score.level] = score.gain
+        compared[-1] = -score.gain * middle
+        if drawn is not None:
+            model.heatmap.reference_gain.fill_(drawn.gain)
+            model.heatmap.reference_bias.fill_(bias_of(cases, drawn.gain))
 
 
-def fusion_inputs(model: LookModel, batch: Batch) -> Tensor:
-    """What the fused score of each picture is made from, [B, n]."""
-    kept: list[Tensor] = []
-    hook = model.fusion.register_forward_hook(lambda _module, seen, _output: kept.append(seen[0].detach()))
-    try:
-        with torch.inference_mode():
-            model.judge(batch.features, batch.residuals)
-    finally:
-        hook.remove()
-    return kept[0].clone()
+def _grouped(cases: Sequence[Case]) -> list[list[Case]]:
+    groups: dict[tuple[str, str, int, bool], list[Case]] = defaultdict(list)
+    for case in cases:
+        groups[case.group].append(case)
+    return list(groups.values())
 
 
-def _own_score(model: LookModel, inputs: Tensor) -> Tensor:
-    alone = inputs.shape[1] - model.compared
-    return inputs[:, :alone] @ model.fusion.weight.detach()[0, :alone] + model.fusion.bias.detach()
-
-
-def _all_forgotten(batch: Batch) -> tuple[list[int], list[int]]:
-    rows = list(range(len(batch.origins)))
-    return rows, rows
-
-
-def _mean_auroc(sets: list[str], labels: Tensor, scores: Tensor) -> float:
+def judges_of(
+    chosen: Profile, records: Sequence[Record], files: list[Path], folds: Path, steps: int
+) -> list[tuple[tuple[str, ...], LookModel]]:
+    """The short runs of `finetune.leave_out`, with the sets that each never saw; what is missing is trained."""
     found = []
-    for name in sorted(set(sets)):
-        rows = [row for row, other in enumerate(sets) if other == name]
-        if len(set(labels[rows].tolist())) == 2:
-            found.append(roc_auc_score(labels[rows].numpy(), scores[rows].numpy()))
-    return float(np.mean(found)) if found else float("nan")
+    for number, group in groups_in(records):
+        model = new_model(chosen)
+        torch.manual_seed(0)
+        stage_of(model, files, group, folds / f"{Variant.base}-{number}", steps, Variant.base)
+        found.append((group, model.eval()))
+    return found
 
 
 def main(
@@ -226,31 +308,29 @@ def main(
     ),
     steps: Annotated[int, typer.Option(min=1, help="Steps of each of its runs.")] = 300,
     profile: Annotated[str, typer.Option(help="Its look.safetensors gets the new weights.")] = "embedded",
-    limit: Annotated[int, typer.Option(help="Use at most this many batches; 0 means all.")] = 0,
 ) -> None:
-    """Fits the reference weights and rewrites the look weights."""
-    files = feature_files(features)
+    """Chooses both gains and rewrites the look weights."""
     chosen = read_profile(profile)
-    judges = []
-    for number, group in groups_in(training_records(data, chosen)):
-        model = new_model(chosen)
-        torch.manual_seed(0)
-        stage_of(model, files, group, folds / f"{Variant.base}-{number}", steps, Variant.base)
-        judges.append((group, model.eval()))
+    records = training_records(data, chosen)
+    strangers = judges_of(chosen, records, feature_files(features), folds, steps)
     model = new_model(chosen)
     load_parts(model, LOOK_PARTS, chosen.weights / LOOK_FILE)
-    models = [*(judge for _, judge in judges), model]
-    some = feature_files(features, limit)
-    cells = fit_map(some, judges, models)
-    head = model.heatmap
-    fused = head.own_weight * cells.logits + cells.evidence @ head.reference_weight
-    found = {"own": cells.logits, "fused": fused}
-    found |= {f"evidence {n}": cells.evidence[:, n] for n in range(cells.evidence.shape[1])}
-    for name, values in found.items():
-        pixel = roc_auc_score(cells.target.numpy(), values.detach().numpy(), sample_weight=cells.weight.numpy())
-        typer.echo(f"pixel AUROC with references on unseen sets, {name}: {pixel:.3f}")
-    for name, value in fit_score(some, judges, models).items():
-        typer.echo(f"image AUROC with references on unseen sets, {name}: {value:.3f}")
+    model.eval()
+    cases: list[Case] = []
+    for product, (tested, known) in tqdm(products_of(records).items(), desc="products"):
+        judges = {True: model}
+        for group, judge in strangers:
+            if product[0] in group:
+                judges[False] = judge
+        cases += cases_of(product, tested, known, judges)
+    score, drawn = choose_score(cases), choose_map(cases)
+    for name, found in (("image AUROC", score), ("cover of regions", drawn)):
+        if found is not None:
+            typer.echo(
+                f"{name} with references: {found.before:.3f} without a gain, {found.after:.3f} with {found.gain} "
+                f"(level {found.level}), {found.alone:.3f} by the references alone"
+            )
+    apply(model, cases, score, drawn)
     save_parts(model, LOOK_PARTS, chosen.weights / LOOK_FILE)
     typer.echo(f"wrote {chosen.weights / LOOK_FILE}")
 

@@ -23,8 +23,9 @@ from torch.utils.data import Dataset
 from assistant.clip_reader import ClipReader
 from assistant.errors import LookTwiceError, RecipeError, RecordError, WeightsError
 from assistant.export import write_merged
-from assistant.inspector import Inspector, as_batch
+from assistant.inspector import Inspector
 from assistant.media import read_media
+from assistant.modeling import as_batch
 from assistant.onevision import OneVision
 from assistant.onevision_loading import (
     PROJECTOR_PARTS,

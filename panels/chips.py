@@ -6,6 +6,7 @@ from typing import Any
 
 import gradio as gr
 
+from assistant.answer import QUESTIONS
 from assistant.desk import Talk
 from assistant.suggest import SHOWN, follow_ups
 
@@ -23,7 +24,8 @@ class Chips:
         """What fits the newest finding and has not been asked about its picture."""
         known = [exchange for exchange in talk.exchanges if exchange.finding is not None] if talk is not None else []
         last = known[-1] if known else None
-        asked = [exchange.question for exchange in talk.exchanges if exchange.look is last.look] if last else []
+        about = [exchange for exchange in talk.exchanges if exchange.look is last.look] if last else []
+        asked = [exchange.question for exchange in about] + [QUESTIONS[name] for each in about for name in each.said]
         offered = follow_ups(last.finding if last else None, asked)
         texts = [*offered, *[""] * (SHOWN - len(offered))]
         return {button: gr.Button(text, visible=bool(text)) for button, text in zip(self.buttons, texts, strict=True)}

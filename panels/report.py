@@ -40,9 +40,17 @@ class ReportPanel:
                 raise gr.Error(NOTHING, print_exception=False)
             folder = Path(tempfile.mkdtemp(prefix="report-", dir=get_upload_folder()))
             try:
-                made = write_report(report_of(here.exchanges, desk.profile), folder)
+                made = write_report(report_of(here.exchanges, desk.model), folder)
             except LookTwiceError as error:
                 raise gr.Error(str(error), print_exception=False) from None
             return gr.File([str(file) for file in made], visible=True)
 
-        self.button.click(make, [talk], [self.files], api_name="report", show_progress="minimal", concurrency_limit=4)
+        self.button.click(
+            make,
+            [talk],
+            [self.files],
+            api_name="report",
+            api_visibility="undocumented",
+            show_progress="minimal",
+            concurrency_limit=4,
+        )

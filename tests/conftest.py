@@ -6,6 +6,7 @@ import importlib
 import sys
 import types
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,15 @@ from PIL import Image
 
 if TYPE_CHECKING:
     from assistant.inspector import Inspector
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A data folder of the tests' own: what the user has corrected and trained is neither used nor touched."""
+    folder = tmp_path_factory.mktemp("data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOOKTWICE_DATA", str(folder))
+        yield folder
 
 
 @pytest.fixture(scope="session")

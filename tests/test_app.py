@@ -21,7 +21,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 import app as page_module
-from app import Desk, Page, build, serve
+from app import Desk, Limits, Page, build, serve
 from assistant.errors import WeightsError
 from data.photos import photograph
 
@@ -77,7 +77,7 @@ def served(inspector: Inspector, tmp_path_factory: pytest.TempPathFactory) -> It
         counting = Counting(inspector)
         desk = Desk("embedded", lambda profile: counting)
         page = build(desk)
-        url = serve(page, "127.0.0.1", None, "1mb", block=False)
+        url = serve(page, "127.0.0.1", None, Limits("1mb"), block=False)
         desk.loaded.result(WAIT)
         yield Served(url, desk, counting)
         close(page)
@@ -155,7 +155,8 @@ def test_a_new_conversation_is_empty(served: Served, cracked: Path) -> None:
 
 
 def test_inspect_gives_the_numbers_of_the_api(served: Served, inspector: Inspector, cracked: Path) -> None:
-    found = served.client().predict(handle_file(cracked), "", api_name="/inspect")
+    found, overlay = served.client().predict(handle_file(cracked), "", api_name="/inspect")
+    assert Image.open(overlay).format == "PNG" and Image.open(overlay).size == (512, 512)
     expected = inspector.inspect(cracked).to_dict()
     del found["timings"], expected["timings"]
     assert found == json.loads(json.dumps(expected))
@@ -189,7 +190,7 @@ def test_inspect_takes_references_and_a_rate(
     served: Served, inspector: Inspector, cracked: Path, good: list[Path]
 ) -> None:
     files = [handle_file(file) for file in good]
-    found = served.client().predict(handle_file(cracked), "", files, 0.1, api_name="/inspect")
+    found, _ = served.client().predict(handle_file(cracked), "", files, 0.1, api_name="/inspect")
     expected = inspector.inspect(cracked, references=good, rate=0.1).to_dict()
     del found["timings"], expected["timings"]
     assert found == json.loads(json.dumps(expected)) and found["references"] == 2
@@ -304,7 +305,7 @@ def test_a_model_that_cannot_be_loaded_is_a_sentence(tmp_path: Path, monkeypatch
 
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     page = build(Desk("embedded", loader))
-    url = serve(page, "127.0.0.1", None, "1mb", block=False)
+    url = serve(page, "127.0.0.1", None, Limits("1mb"), block=False)
     try:
         assert words(chat(Client(url, verbose=False), "Hello.")[-1]) == "The weights are missing. Train them."
     finally:

@@ -14,8 +14,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from sklearn.metrics import roc_auc_score
-from torch.nn.functional import binary_cross_entropy_with_logits
 from transformers import TrainingArguments
 from transformers.utils import logging
 
@@ -32,7 +30,6 @@ from finetune.chat import PRODUCTS, ChatTrainer, ConversationDataset, collate, f
 from finetune.checkpoint import MARKER, MarkComplete, last_complete
 from finetune.dataset import LookDataset, Mix, cut_window, shrink_mask
 from finetune.features import choose, feature_files, make_features, read_batch
-from finetune.fusion import DARK, fit_map, fit_score, logistic
 from finetune.kinds import facts_of as facts_of_kinds
 from finetune.kinds import fit_kinds
 from finetune.leave_out import GROUPS, judge, table_of
@@ -162,56 +159,6 @@ def test_a_stopped_cache_goes_on_and_keeps_what_is_there(features, tmp_path):
     assert first[0].stat().st_mtime_ns == kept
     again = read_batch(first[3])
     assert torch.equal(again.features.levels[0], lost.features.levels[0]) and again.origins == lost.origins
-
-
-def test_fitting_the_fusion_leaves_looks_without_references_as_they_are(features):
-    model = tiny_model()[0].look_model.eval()
-    batch = read_batch(features[0])
-    alone = choose(batch, list(range(4)), list(range(4)))
-    before = model.judge(alone.features, alone.residuals)
-    weight = model.fusion.weight.detach().clone()
-    folds = [(("own",), model)]
-    cells = fit_map(features, folds, [model])
-    head = model.heatmap
-    fused = head.own_weight * cells.logits + cells.evidence @ head.reference_weight
-
-    def ranked(values: torch.Tensor) -> float:
-        return roc_auc_score(cells.target, values.detach(), sample_weight=cells.weight)
-
-    assert head.reference_weight.abs().max() > 0 and ranked(fused) > ranked(cells.logits)
-    quantiles = [np.quantile(v.detach()[cells.normal], DARK) for v in (cells.logits, fused + head.reference_bias)]
-    assert quantiles[0] == pytest.approx(quantiles[1], abs=1e-4)  # normals are as dark as without references
-
-    found = fit_score(features, folds, [model])
-    kept = weight.shape[1] - model.compared
-    assert torch.equal(model.fusion.weight[:, :kept], weight[:, :kept])
-    assert not torch.equal(model.fusion.weight[:, kept:], weight[:, kept:])
-    assert found["fused"] >= found["own, map with references"]
-    after = model.judge(alone.features, alone.residuals)
-    assert not alone.residuals.given.any() and torch.equal(before.score_logit, after.score_logit)
-    assert torch.equal(before.heatmap_logits, after.heatmap_logits)
-
-
-def test_the_fit_leans_on_what_tells_and_away_from_what_does_not():
-    torch.manual_seed(0)
-    target = (torch.rand(400) < 0.5).float()
-    inputs = torch.stack([target * 2 - 1 + torch.randn(400), torch.randn(400)], dim=1)
-    weight = torch.full((400,), 1 / 400)
-
-    def mistaken(found: torch.Tensor) -> float:
-        return float(binary_cross_entropy_with_logits(inputs @ found, target, weight * 400))
-
-    found = logistic(inputs, target, weight, torch.zeros(2))
-    assert mistaken(found) < 0.75 * mistaken(torch.zeros(2))
-    assert found[0] > 1 and abs(float(found[1])) < 0.3 * float(found[0])
-    settled = logistic(inputs, target, weight, torch.zeros(2), offset=inputs @ found)  # nothing is left to explain
-    assert settled.abs().max() < 0.1 * found[0]  # what the decay towards the start had held back
-
-
-def test_fitting_the_fusion_needs_pictures_of_unseen_sets(features):
-    model = tiny_model()[0].look_model.eval()
-    with pytest.raises(RecordError, match="unseen set"):
-        fit_map(features, [(("ksdd",), model)], [model])
 
 
 def test_styles_are_mixed_and_what_stands_out_stays():

@@ -16,6 +16,7 @@ LAYERS = [
         "media", "regions", "picture", "render", "prompts", "configuration", "calibration", "profiles", "weights",
         "entries", "fusion", "threshold", "familiar", "clip_decoder", "gauge", "suggest",
         "exchange", "clip_plan", "spans", "motion", "alignment", "clip_words", "views", "tiling",
+        "versions", "corrections", "answer",
     },
     {"clip_reader", "sources"},
     {"reference", "mutual", "batch_store", "memory_file"},
@@ -35,7 +36,7 @@ LAYERS = [
     {"report", "report_data", "report_pdf", "batch_command"},
 ]  # fmt: skip
 """Modules of `assistant`, lowest first; a module imports from its own layer or from those below."""
-LEAVES = {"errors", "types", "cache", "command", "media", "regions", "picture", "prompts"}
+LEAVES = {"errors", "types", "cache", "command", "media", "regions", "picture", "prompts", "corrections"}
 """What `data` may import of `assistant`: no torch in there."""
 
 

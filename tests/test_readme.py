@@ -66,7 +66,7 @@ def test_commands_take_the_options_that_are_shown(module):
     lines = [line for line in shell_lines() if f"-m {module} " in f"{line} "]
     subcommands = {
         word for line in lines for word in line.split(module, 1)[1].split()[:1]
-        if module in ("data.build", "data.synth") and word.isalpha()
+        if module in ("data.build", "data.synth", "data.feedback") and word.isalpha()
     }  # fmt: skip
     texts = []
     for subcommand in sorted(subcommands) or [""]:

@@ -68,7 +68,7 @@ class Tags(HTMLParser):
 
 
 def test_the_page_holds_everything_and_foreign_text_is_text() -> None:
-    text = to_html(report_of(conversation(), "embedded", "shipped"))
+    text = to_html(report_of(conversation(), "embedded"))
     seen = Tags()
     seen.feed(text)
     assert "script" not in seen.tags and not [name for name, _ in seen.attributes if name.startswith("on")]
@@ -130,7 +130,7 @@ def test_masks_have_the_size_of_the_picture_and_the_regions_lit() -> None:
 
 
 def test_findings_carry_questions_figures_and_model() -> None:
-    values = json.loads(findings_json(report_of(conversation(), "embedded", "2026-01-01")))
+    values = json.loads(findings_json(report_of(conversation(), "embedded@2026-01-01")))
     assert (values["profile"], values["weights"]) == ("embedded", "2026-01-01")
     first, second, third = values["passages"]
     assert first["question"] == HOSTILE and first["picture"]["number"] == second["picture"]["number"] == 1

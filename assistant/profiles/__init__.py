@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
 
-from assistant.errors import ProfileError
+from assistant.errors import ProfileError, WeightsError
+from assistant.versions import SHIPPED, split_name, version_folder, versions
 
 FOLDER = Path(__file__).parent
 ROOT = FOLDER.parent.parent
@@ -45,9 +46,23 @@ def profile_names() -> tuple[str, ...]:
 def read_profile(name: str) -> Profile:
     """The profile of this name; or of a folder or hub repository with a LLaVA-OneVision checkpoint or weights for one.
 
+    "embedded@2026-11-25" is a profile with weights that were trained on this machine, see `versions`; without a
+    version the weights are the shipped ones.
+
     Raises:
         ProfileError: there is none; the sentence lists those there are.
+        WeightsError: there is no such version.
     """
+    base, version = split_name(name)
+    if base in profile_names() and "@" in name:
+        shipped = read_profile(base)
+        if version == SHIPPED:
+            return shipped
+        if version not in versions(base):
+            raise WeightsError(
+                f"There are no weights {version!r} of {base}.", f"There are: {', '.join(versions(base))}."
+            )
+        return replace(shipped, name=name, weights=version_folder(base, version))
     if name not in profile_names():
         return _elsewhere(name)
     values = yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))

@@ -1,0 +1,56 @@
+"""An answer about a new picture in parts: verdict, where, what it looks like, likely cause, what to do.
+
+Where and what it looks like are measured on the map, so they never contradict the panel; cause and advice are the
+language model's words, asked for like any other question. Markdown whose foreign text is escaped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from assistant.exchange import linked
+from assistant.prompts import percent, size_word
+from assistant.render import escape, plain, verdict_line
+from assistant.types import Finding, Look, Region
+
+QUESTIONS = {"Likely cause": "What may have caused it?", "What to do": "What should I do?"}
+"""Parts that the language model words, and what it is asked for them."""
+SHOWN = 3
+"""Regions that an answer names."""
+
+
+def wants_parts(finding: Finding) -> bool:
+    """Whether there is a cause to ask for: only where something is wrong at a place that can be shown."""
+    return finding.verdict == "anomalous" and bool(finding.regions)
+
+
+def in_parts(words: str, look: Look, finding: Finding, said: Mapping[str, str], number: int) -> str:
+    """The whole answer as Markdown.
+
+    Args:
+        words: the answer of the language model, not escaped.
+        look, finding: what it is about.
+        said: the parts of QUESTIONS that there are so far.
+        number: of the exchange whose regions the links show.
+    """
+    answer = linked(escape(words.strip()), look.regions, number)
+    lines = []
+    if look.doubt:
+        lines.append(f"- **Why unsure:** {escape(plain(look.doubt))}")
+    if finding.verdict != "normal" and look.regions:
+        spots = "; ".join(f"{region.place}, {percent(region.area)} of the picture" for region in look.regions[:SHOWN])
+        more = len(look.regions) - SHOWN
+        lines.append(f"- **Where:** {linked(spots, look.regions, number)}{f'; and {more} more' if more > 0 else ''}")
+        lines.append(f"- **Looks:** {_appearance(look.regions[0])}")
+    for name, text in said.items():
+        lines.append(f"- **{name}:** {linked(escape(plain(text)), look.regions, number)}")
+    head = f"**{verdict_line(finding)}.** {answer}"
+    return "\n\n".join([head, "\n".join(lines)] if lines else [head])
+
+
+def _appearance(region: Region) -> str:
+    """How the first region differs from what is around it, as measured."""
+    tone = region.tone if region.tone == "similar in tone" else f"{region.tone} than around it"
+    if region.tone == "differently coloured":
+        tone = "differently coloured from what is around it"
+    return f"{size_word(region.area)}, {region.shape}, {tone}"
