@@ -112,7 +112,7 @@ def test_what_cannot_be_used_is_refused_before_the_model_is_loaded(cracked: Path
         ((cracked, "--profile", "nobody"), "There is no profile 'nobody'."),
         ((cracked, "--heatmap", tmp_path / "no" / "heat.png"), "--heatmap cannot be written"),
         ((cracked, "--heatmap", tmp_path), "--heatmap cannot be written"),
-        ((cracked, "--heatmap", cracked), "is the picture itself"),
+        ((cracked, "--heatmap", cracked), "is the input itself"),
         ((cracked, "--reference", tmp_path / "none.png"), "There is no file 'none.png'."),
         ((cracked, "--references-dir", tmp_path / "nowhere"), "There is no folder 'nowhere'."),
         ((cracked, "--references-dir", empty), "holds no picture"),

