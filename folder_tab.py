@@ -72,7 +72,8 @@ def table(batch: Any) -> list[list[str]]:
         picture = ""
         if row.key:
             source = data_uri(batch.look(row).thumbnail, THUMBNAIL)
-            picture = f'<img src="{source}" alt="" style="max-width:{THUMBNAIL}px;max-height:{THUMBNAIL}px">'
+            size = f"max-width:{THUMBNAIL}px;max-height:{THUMBNAIL}px"
+            picture = f'<img src="{source}" alt="{html.escape(row.name)}" style="{size}">'
         numbers = ["" if value is None else f"{value:.2f}" for value in (row.suspicion, row.score)]
         rows.append([str(row.rank or ""), picture, row.name, row.verdict, *numbers, row.problem or where(row)])
     return rows
