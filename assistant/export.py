@@ -10,9 +10,11 @@ in its `looktwice` folder, and the whole is a profile by its path.
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
@@ -20,7 +22,7 @@ from peft import PeftModel
 
 from assistant.command import run
 from assistant.errors import ProfileError, WeightsError
-from assistant.onevision_loading import OneVisionLoaded, compose_onevision, local_folder
+from assistant.onevision_loading import OneVisionLoaded, checkpoint_config, compose_onevision, local_folder
 from assistant.profiles import Profile, read_profile
 from assistant.weight_card import CARD, TRAINING_FILE, write_card
 from assistant.weights import ADAPTER_FOLDER, CALIBRATION_FILE, FAMILIAR_FILE, LANGUAGE_FILE, LOOK_FILE
@@ -110,7 +112,9 @@ def main(
         typer.echo(f"wrote {write_card(chosen, weights)}")
     if merge is not None:
         write_card(chosen, weights)
-        loaded = compose_onevision(chosen, adapter=weights)
+        own = checkpoint_config(chosen.checkpoint).dtype  # merged at the precision it is kept in, rounded once
+        dtype = str(own or torch.float32).removeprefix("torch.")
+        loaded = compose_onevision(replace(chosen, dtype=dtype), adapter=weights)
         typer.echo(f"wrote {write_merged(loaded, weights, merge)}")
     if push_to is not None:
         typer.echo(f"pushed to {push(chosen, weights, push_to, private=not public)}")

@@ -114,7 +114,7 @@ def _data(training: dict[str, Any]) -> list[str]:
 
 
 def _figures(figures: dict[str, Any]) -> list[str]:
-    numbers = {name: value for name, value in figures.get("summary", figures).items() if isinstance(value, int | float)}
+    numbers = {name: value for name, value in figures.get("mean", {}).items() if isinstance(value, int | float)}
     if not numbers:
         return ["None measured: run `python -m eval.run` and `python -m eval.score`, and put metrics.json beside this."]
     return [

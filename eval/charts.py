@@ -108,5 +108,5 @@ def histogram(rows: Sequence[Row]) -> str | None:
         if len(thresholds) == 1:
             axes.axvline(thresholds.pop(), color=LINE, lw=1, ls=":", label="threshold")
         axes.set(xlabel="score", ylabel="samples")
-        axes.legend(loc="upper center")
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
         return svg(figure)

@@ -11,17 +11,20 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from scipy import ndimage
 
 from assistant.render import overlay, plain
 from eval import charts, score
 from eval.sheet import as_look, kept_arrays
-from eval.tables import Shown, tables_of
+from eval.tables import KEY, Shown, cell, label, tables_of
 
 Row = dict[str, Any]
 CASES = 6
 """Cases of each sort that are shown."""
 PANEL = 320
 """Longest side of a shown picture, pixels."""
+OUTLINE = (0, 200, 120)
+"""Colour of the line around the true place."""
 STYLE = """
 :root{color-scheme:light}*{box-sizing:border-box}
 body{font:15px/1.5 system-ui,sans-serif;color:#1f2328;background:#fff;max-width:1240px;margin:0 auto;padding:24px}
@@ -30,8 +33,10 @@ p.note{color:#59636e;margin:4px 0 12px}.scroll{overflow-x:auto}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:12.5px;margin:8px 0 20px}
 caption{text-align:left;font-weight:600;padding:4px 0;font-size:14px}
 th,td{padding:4px 6px;border-bottom:1px solid #eceef0;text-align:right;vertical-align:bottom}
-th{font-weight:600;color:#424a53;max-width:7.5em}th:first-child,td:first-child{text-align:left;white-space:nowrap}
+th{font-weight:600;color:#424a53;max-width:9em}th:first-child,td:first-child{text-align:left;white-space:nowrap}
 tr.mean td{font-weight:650;border-top:2px solid #c8ccd1}tr.published td{color:#656d76;font-style:italic}
+.key{display:flex;flex-wrap:wrap;gap:12px;margin:8px 0}.key div{background:#f4f6f8;border-radius:8px;padding:10px 16px}
+.key b{display:block;font-size:22px;font-variant-numeric:tabular-nums}.key span{color:#59636e;font-size:12.5px}
 td.right{font-weight:700;background:#eaf6ec}
 .charts{display:flex;flex-wrap:wrap;gap:18px}.charts figure{margin:0;flex:1 1 480px;min-width:0}
 .charts svg{width:100%;height:auto;max-height:380px}figcaption{font-weight:600;font-size:14px}
@@ -65,15 +70,16 @@ def page(run: Path, rows: list[Row], result: dict[str, Any]) -> str:
         f"<h1>{_text(run.absolute().name)}</h1>",
         f'<p class="note">{_text(facts)}; {len(rows)} samples. Empty cells: the set cannot give that figure. '
         "Rows marked published are other systems' own figures over the whole benchmark, not measured here.</p>",
-        "<h2>Figures</h2>",
-        *tables(result),
+        key_figures(result["mean"]),
     ]
     groups = [
         ("/".join(part for part in (dataset, category) if part), [rows[index] for index in chosen])
         for dataset, category, chosen in score.groups_of(rows, result["task"], score.is_peer(result))
     ]
     labelled = [row for _, group in groups for row in group]
-    parts += ["<h2>Curves</h2>", '<div class="charts">', *chart_figures(groups, labelled), "</div>"]
+    if drawn := chart_figures(groups, labelled):
+        parts += ["<h2>Curves</h2>", '<div class="charts">', *drawn, "</div>"]
+    parts += ["<h2>Figures</h2>", *tables(result)]
     for title, note, indices in cases(rows, run):
         if indices:
             parts += [f"<h2>{title}</h2>", f'<p class="note">{note}</p>', '<div class="cases">']
@@ -86,6 +92,16 @@ def page(run: Path, rows: list[Row], result: dict[str, Any]) -> str:
         f"<title>{_text(run.absolute().name)}: evaluation</title><style>{STYLE}</style></head>\n"
         f"<body>{body}</body></html>\n"
     )
+
+
+def key_figures(mean: dict[str, float | None]) -> str:
+    """The means that a reader looks for first, as large numbers; "" when there are none."""
+    shown = "".join(
+        f"<div><b>{cell(mean[name])}</b><span>{_text(label(name))}</span></div>"
+        for name in KEY
+        if mean.get(name) is not None
+    )
+    return f'<p class="note">Means of the sets:</p><div class="key">{shown}</div>' if shown else ""
 
 
 def tables(result: dict[str, Any]) -> list[str]:
@@ -122,7 +138,11 @@ def cases(rows: list[Row], run: Path) -> list[tuple[str, str, list[int]]]:
         return sorted(chosen, key=lambda index: rows[index]["score"], reverse=falling)[:CASES]
 
     sections = [
-        ("Worst: anomalies with the lowest scores", "What the look misses.", ranked(1, False)),
+        (
+            "Worst: anomalies with the lowest scores",
+            "What the look misses; green: where it is, as far as known.",
+            ranked(1, False),
+        ),
         ("Worst: normal pictures with the highest scores", "What raises false alarms.", ranked(0, True)),
         ("Best: anomalies with the highest scores", "What is found with certainty.", ranked(1, True)),
         ("Best: normal pictures with the lowest scores", "What stays dark.", ranked(0, False)),
@@ -137,8 +157,9 @@ def cases(rows: list[Row], run: Path) -> list[tuple[str, str, list[int]]]:
 
 
 def case(run: Path, index: int, row: Row) -> str:
-    """One sample: picture, overlay, truth, verdict and words."""
+    """One sample: picture with the true place outlined, overlay, truth, verdict and words."""
     heatmap, thumbnail = kept_arrays(run, index)
+    picture = outlined(thumbnail, kept_mask(run, index))
     if row.get("lit") is None:  # a peer's map: shown on the scale of its own highest value
         heatmap = heatmap.astype(np.float32) / max(float(heatmap.max()), 1e-6)
     marked = overlay(as_look(row, heatmap, thumbnail))
@@ -157,9 +178,25 @@ def case(run: Path, index: int, row: Row) -> str:
     spoken = f'<p class="words">{html.escape(lines)}</p>' if lines else ""
     return (
         f'<div class="case"><h3>#{index} {_text(source)}, score {row["score"]:.3f}</h3><div class="pair">'
-        f'<img alt="picture" src="{_png(thumbnail)}"><img alt="heatmap on the picture" src="{_png(marked)}"></div>'
+        f'<img alt="picture" src="{_png(picture)}"><img alt="heatmap on the picture" src="{_png(marked)}"></div>'
         f'<div class="tags">{"".join(tags)}</div>{spoken}</div>'
     )
+
+
+def kept_mask(run: Path, index: int) -> np.ndarray | None:
+    """The kept mask [h, w] bool of a sample; None where it is not known."""
+    with np.load(run / "maps" / f"{index:06d}.npz") as arrays:
+        return arrays["mask"] if "mask" in arrays else None
+
+
+def outlined(thumbnail: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    """A picture [h, w, 3] uint8 with a line around what the mask marks; as it is without a mask."""
+    if mask is None or mask.shape != thumbnail.shape[:2] or not mask.any():
+        return thumbnail
+    around = ndimage.binary_dilation(mask, iterations=2) & ~ndimage.binary_dilation(mask)
+    drawn = thumbnail.copy()
+    drawn[around] = OUTLINE
+    return drawn
 
 
 def _table(shown: Shown) -> str:

@@ -22,6 +22,10 @@ WORDS = (
 CLIPS = ("frame_auroc", "frame_ap", "pate", "when_iou")
 SPEED = ("seconds",)
 COLUMNS = LOOK + WORDS + CLIPS + SPEED
+WRITTEN = {name: name.upper() for name in ("auroc", "ap", "f1", "aupro", "aupimo", "ece", "iou", "pate", "sbert")}
+"""How parts of a column's name are written where they are abbreviations."""
+KEY = ("image_auroc", "pixel_auroc", "aupro", "map_place_accuracy", "yes_no", "balanced_accuracy", "frame_auroc")
+"""Columns whose means stand first in a report."""
 DOUBLE = {"f1_max": "image_f1_max", "place_accuracy": "word_place_accuracy"}
 """Columns that stand under two names, the second being the one that tables show."""
 
@@ -128,13 +132,14 @@ def _confusion(title: str, counts: dict[str, dict[str, int]]) -> Shown:
     """A line a true kind, a column a kind that was named; only kinds that occur."""
     named = sorted({name for row in counts.values() for name in row}, key=lambda name: (name == NO_KIND, name))
     lines = [("", [truth, *(str(row.get(name, "")) for name in named)]) for truth, row in counts.items()]
-    right = {(line, named.index(truth) + 1) for line, truth in enumerate(counts) if truth in named}
+    right = {(line, named.index(truth) + 1) for line, (truth, row) in enumerate(counts.items()) if truth in row}
     return Shown(title, ["true kind", *named], lines, frozenset(right))
 
 
 def label(name: str) -> str:
     """A column's name for people."""
-    return name.replace("_", " ")
+    words = ["yes", "or", "no"] if name == "yes_no" else name.split("_")
+    return " ".join(WRITTEN.get(word, word) for word in words)
 
 
 def cell(value: float | int | None) -> str:

@@ -41,6 +41,8 @@ from finetune.stage import new_model
 
 PICTURES = 20
 """Pictures of a product and label that are judged; those that no weight was fitted on come first."""
+MOST = 3
+"""Products of a set that are judged."""
 LEAST = 10
 """Normal pictures, beside those judged, that a product needs to draw references from."""
 SHOTS = (1, 4)
@@ -92,13 +94,19 @@ class Choice:
 
 
 def products_of(records: Sequence[Record]) -> dict[tuple[str, str], tuple[list[Record], list[Record]]]:
-    """Products that can be judged: (pictures to judge, other normals to draw references from), by set and category."""
+    """Products that can be judged, at most MOST of a set, by set and category.
+
+    Returns:
+        For each the pictures to judge, and other normals to draw references from.
+    """
     groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in records:
         if record.split in ("fit", "calibrate"):
             groups[record.dataset, record.category].append(record)
-    found = {}
+    found: dict[tuple[str, str], tuple[list[Record], list[Record]]] = {}
     for product, group in sorted(groups.items()):
+        if sum(dataset == product[0] for dataset, _ in found) == MOST:
+            continue
         rng = np.random.default_rng(len(group))
         mixed = [group[index] for index in rng.permutation(len(group))]
         mixed.sort(key=lambda record: record.split)  # "calibrate" before "fit"

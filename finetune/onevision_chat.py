@@ -43,7 +43,7 @@ from data.layouts_talks import MARK
 from data.talks import Mixed, Source
 from finetune.estimate import chat_estimate, refuse_what_will_not_fit
 from finetune.large import fit, is_main, note_training, updates_of
-from finetune.recipe import ChatRecipe, processes, read_recipe, refuse_others
+from finetune.recipe import ChatRecipe, processes, read_recipe, refuse_others, trained_as
 
 RECIPE = "onevision-chat.yaml"
 TARGETS = r"model\.language_model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
@@ -281,6 +281,7 @@ def train_chat(
     if talks is None:
         raise RecipeError("There is nothing to talk about.", "Name conversations with --talks.")
     recipe = read_recipe(recipe_file, ChatRecipe, RECIPE)
+    profile = trained_as(profile)
     dtype = dtype_of(profile.dtype)
     four = "4bit" if recipe.method == "qlora" else None
     quantized(four, dtype)  # refuses what cannot run here, before anything is read

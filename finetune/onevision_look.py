@@ -34,7 +34,7 @@ from finetune.dataset import LookDataset, Mix, Sample
 from finetune.estimate import look_estimate, refuse_what_will_not_fit
 from finetune.large import fit, is_main, note_training, updates_of
 from finetune.losses import dice_loss, focal_loss
-from finetune.recipe import LookRecipe, processes, read_recipe, refuse_others
+from finetune.recipe import LookRecipe, processes, read_recipe, refuse_others, trained_as
 from finetune.records import training_records
 from finetune.stage import DICE_WEIGHT, KIND_WEIGHT, LEVEL_WEIGHT, MAP_WEIGHT, SCORE_WEIGHT
 
@@ -154,6 +154,7 @@ def train_look(
     """
     refuse_others(context, "data", "out", "profile", "recipe", "seed")
     recipe = read_recipe(recipe_file, LookRecipe, RECIPE)
+    profile = trained_as(profile)
     records = [record for record in training_records(data, profile) if record.split == "fit"]
     if not records:
         raise RecordError(f"There is nothing to train on in {data}.")

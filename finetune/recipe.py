@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
@@ -221,6 +221,11 @@ def refuse_recipe(profile: Profile, given: Path | None) -> None:
     """Raises RecipeError when a recipe, or talks, are given to a profile that has none."""
     if given is not None:
         raise RecipeError(f"The profile {profile.name} takes no '{given.name}'.", "Recipes are for OneVision profiles.")
+
+
+def trained_as(profile: Profile) -> Profile:
+    """The profile as it is trained: frozen weights at its own precision on a GPU, in float32 on a CPU."""
+    return profile if torch.cuda.is_available() else replace(profile, dtype="float32")
 
 
 def precision() -> dict[str, bool]:

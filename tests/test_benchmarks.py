@@ -352,6 +352,7 @@ def test_metrics_and_a_report_that_loads_nothing_from_elsewhere(tmp_path, capsys
     assert only["frame_auroc"] is None and only["f1_max"] == only["image_f1_max"]
     assert {row["system"] for row in result["published"]} >= {"WinCLIP", "AnomalyCLIP"}
     page = (tmp_path / "run" / "report.html").read_text()
+    assert '<div class="key"><div><b>' in page and page.index("<svg") < page.index("<table")
     assert page.count("<svg") == 4 and "(published)" in page and "data:image/" in page
     assert "<script" not in page and "<b>nut" not in page and 'src="http' not in page and "@import" not in page
     assert "(published)" in capsys.readouterr().out

@@ -13,7 +13,7 @@ from assistant import command
 from assistant.errors import RecordError
 from assistant.types import Finding, Look, Region
 from data import build
-from eval import card, kinds, metrics, run, score, sheet
+from eval import card, kinds, metrics, report, run, score, sheet
 from eval.predictions import complete_lines, read_predictions
 from eval.run import Task, predict, records_of
 from eval.score import score_run
@@ -87,7 +87,7 @@ def test_all_samples_together_and_the_mean_of_sets_are_two_figures(tmp_path, cap
             command.run(function, [str(tmp_path / "run")])
         assert stopped.value.code == 0
         shown = " ".join(capsys.readouterr().out.split())
-        assert "all samples together" in shown and "yes no" in shown and "hole" in shown
+        assert "all samples together" in shown and "yes or no" in shown and "hole" in shown
     page = (tmp_path / "run" / "report.html").read_text()
     assert "all samples together" in page and "<td class=right>1</td>" in page
     assert "| crack | **1** |" in shown
@@ -95,6 +95,16 @@ def test_all_samples_together_and_the_mean_of_sets_are_two_figures(tmp_path, cap
     with pytest.raises(SystemExit) as stopped:
         command.run(card.main, [str(tmp_path / "run")])
     assert stopped.value.code == 2 and "no figures of this version" in capsys.readouterr().err
+
+
+def test_the_true_place_is_outlined_and_not_covered():
+    mask = np.zeros((20, 20), bool)
+    mask[8:12, 8:12] = True
+    plain = np.full((20, 20, 3), 90, np.uint8)
+    drawn = report.outlined(plain, mask)
+    changed = (drawn != plain).any(axis=2)
+    assert changed.any() and not changed[mask].any() and not changed[:5].any() and (plain == 90).all()
+    assert report.outlined(plain, None) is plain is report.outlined(plain, np.zeros_like(mask))
 
 
 def test_cells_of_markdown_hold_no_markup_of_the_files():

@@ -1,0 +1,134 @@
+"""The README's section on LLaVA-OneVision, command by command, on a tiny checkpoint of the real classes."""
+
+from __future__ import annotations
+
+import json
+import re
+import runpy
+import shlex
+import shutil
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from gradio_client import Client, handle_file
+from PIL import Image
+from transformers.utils import logging
+
+from assistant.desk import Desk
+from assistant.expert import ExpertSelector
+from assistant.import_expert import EMBEDDINGS, published_names
+from assistant.onevision_config import config_for
+from assistant.onevision_loading import checkpoint_config
+from assistant.weights import LOOK_FILE
+from tests.test_app import close
+from tests.tiny_onevision import tiny_checkpoint
+
+ROOT = Path(__file__).parents[1]
+logging.disable_progress_bar()
+pytestmark = pytest.mark.filterwarnings("ignore")  # a warning made an error would end the threads of the page's server
+
+
+def section() -> str:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (found,) = re.findall(r"^## On a GPU: LLaVA-OneVision\n(.*?)^## ", text, re.MULTILINE | re.DOTALL)
+    return found
+
+
+def commands() -> list[str]:
+    blocks = "\n".join(re.findall(r"^```sh\n(.*?)^```", section(), re.MULTILINE | re.DOTALL)).replace("\\\n", " ")
+    lines = [part.split("#")[0].strip() for line in blocks.splitlines() for part in line.split("&&")]
+    return [line for line in lines if line]
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder as the README has it: pictures, a drawn set, recipes, the published file; tests run inside."""
+    monkeypatch.chdir(tmp_path)
+    checkpoint = tiny_checkpoint(tmp_path / "tiny", width=64)
+    config = config_for(checkpoint_config(checkpoint))
+    state = ExpertSelector(config).state_dict()
+    names = published_names(len(config.vision_config.channels))
+    tensors = {theirs: state[ours][None] if theirs in EMBEDDINGS else state[ours] for theirs, ours in names.items()}
+    torch.save(tensors, tmp_path / "pretrained_expert_7b.pth")
+    for number, name in enumerate(("part", "front", "left", "back")):
+        pixels = np.random.default_rng(number).integers(0, 255, (60, 80, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    shutil.copytree(ROOT / "finetune" / "recipes", tmp_path / "finetune" / "recipes")
+    monkeypatch.setattr("finetune.recipe.RECIPES", small(tmp_path / "small"))
+    execute("data.build", ["drawn", "runs/drawn", "--count", "10", "--side", "64"], monkeypatch)
+    return tmp_path
+
+
+def small(folder: Path) -> Path:
+    """The recipes that ship, with fewer steps and smaller heads."""
+    folder.mkdir()
+    for file, changes in (
+        ("onevision-look.yaml", {"steps": 2, "views": 1, "batch": 2, "size": 8, "fine_size": 8, "workers": 0}),
+        ("onevision-chat.yaml", {"accumulate": 2, "steps": 2, "rank": 4, "workers": 0}),
+    ):
+        settings = yaml.safe_load((ROOT / "finetune" / "recipes" / file).read_text())
+        (folder / file).write_text(yaml.safe_dump(settings | changes))
+    return folder
+
+
+def execute(module: str, words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """`python -m module words` in this process; it must end well."""
+    monkeypatch.setattr(sys, "argv", [module, *words])
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=False)
+    except SystemExit as left:
+        assert not left.code, (module, words)
+
+
+def in_place(line: str) -> list[str]:
+    """The words of a line, with the tiny checkpoint in the place of the published one."""
+    words = shlex.split(line.replace("weights/onevision-7b", "tiny/looktwice").replace("onevision-7b", "tiny"))
+    if find_spec("bitsandbytes") is None and "--quantization" in words:
+        place = words.index("--quantization")
+        del words[place : place + 2]
+    return words
+
+
+def test_the_section_is_at_most_a_page():
+    assert len(section().splitlines()) <= 60
+
+
+def test_every_command_of_the_section_runs(place, monkeypatch, capsys, short_answers):
+    run = []
+    for line in commands():
+        words = in_place(line)
+        if words[:2] == ["python", "-m"] and "--push" not in words:  # what is pushed has tests of its own
+            if words[2] == "finetune.look":
+                shutil.rmtree(place / "tiny" / "looktwice")  # the imported expert gives way to what is trained
+            execute(words[2], words[3:], monkeypatch)
+            run.append(words[2])
+        elif words[:2] == ["python", "app.py"]:
+            run.append("app")
+            chat(place, words[2:])
+    wanted = {"app", "assistant", "assistant.import_expert", "assistant.export", "finetune.look", "finetune.chat",
+              "data.build", "eval.run", "eval.score"}  # fmt: skip
+    assert set(run) == wanted and run.count("assistant") == 2
+    assert (place / "runs/merged/looktwice" / LOOK_FILE).is_file() and (place / "runs/ov-val/metrics.json").is_file()
+    assert "| chat | conversations.json |" in (place / "tiny/looktwice/README.md").read_text()
+    said = capsys.readouterr().out
+    assert "of view" in said and "all good" in said
+
+
+def chat(place: Path, words: list[str]) -> None:
+    """The page with the profile, asked by a program; its options are those of the command."""
+    import app
+
+    options = dict(zip(words[::2], words[1::2], strict=True))
+    assert set(options) <= {"--profile", "--quantization", "--device-map"}
+    page = app.build(Desk(options["--profile"]))
+    url = app.serve(page, "127.0.0.1", None, "10mb", block=False)
+    try:
+        found = Client(url, verbose=False).predict(handle_file(place / "part.png"), "", api_name="/inspect")
+    finally:
+        close(page)
+    assert json.loads(json.dumps(found))["profile"] == "tiny"

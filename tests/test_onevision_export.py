@@ -1,0 +1,142 @@
+"""Merged, described, published: a trained profile as one checkpoint, and by the name of its folder or repository."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from huggingface_hub import HfApi
+from peft import LoraConfig, get_peft_model
+from transformers import AutoImageProcessor, AutoTokenizer, LlavaOnevisionForConditionalGeneration
+
+from assistant import load
+from assistant.command import run
+from assistant.errors import WeightsError
+from assistant.export import main, push
+from assistant.profiles import read_profile
+from assistant.weight_card import card_of, write_card
+from assistant.weights import LOOK_FILE
+from finetune.onevision_chat import TARGETS
+from tests.tiny_onevision import tiny_checkpoint, tiny_look
+
+PIXELS = np.random.default_rng(0).integers(0, 255, (90, 130, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    return tiny_checkpoint(tmp_path_factory.mktemp("checkpoint"))
+
+
+@pytest.fixture(scope="module")
+def adapted(checkpoint, tmp_path_factory):
+    """Weights with an adapter that says something."""
+    folder = tiny_look(checkpoint, tmp_path_factory.mktemp("adapted") / "weights")
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        llava = LlavaOnevisionForConditionalGeneration.from_pretrained(checkpoint)
+        get_peft_model(llava, LoraConfig(r=4, target_modules=TARGETS, init_lora_weights=False)).save_pretrained(
+            folder / "adapter"
+        )
+    return folder
+
+
+def command(*words: object) -> int:
+    with pytest.raises(SystemExit) as left:
+        run(main, [str(word) for word in words])
+    return left.value.code or 0
+
+
+def test_a_merged_checkpoint_says_what_the_adapter_says(adapted, tmp_path, monkeypatch):
+    monkeypatch.setattr("assistant.packaged.native_bfloat16", lambda: False)  # "auto" is then float32
+    assert command("--profile", adapted, "--merge", tmp_path / "merged") == 0
+    one, whole = load(str(adapted)), load(str(tmp_path / "merged"))
+    assert not hasattr(whole.model.language_model, "peft_config")
+    look, again = one.look(PIXELS), whole.look(PIXELS)
+    assert again.score == pytest.approx(look.score, abs=1e-6)
+    ids, tokens = one.prompt(look, "Where?", ())
+    with torch.inference_mode():
+        assert torch.allclose(one.model.next_logits(ids, tokens), whole.model.next_logits(ids, tokens), atol=1e-4)
+        with one.model.language_model.disable_adapter():
+            assert not torch.allclose(
+                one.model.next_logits(ids, tokens), whole.model.next_logits(ids, tokens), atol=1e-2
+            )
+    # like any other checkpoint: the library alone loads it, tokenizer and image processor too
+    LlavaOnevisionForConditionalGeneration.from_pretrained(tmp_path / "merged")
+    AutoTokenizer.from_pretrained(tmp_path / "merged"), AutoImageProcessor.from_pretrained(tmp_path / "merged")
+    assert command("--profile", adapted, "--merge", tmp_path / "merged") == 2  # nothing is overwritten
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_the_card_says_what_the_files_say_and_a_written_one_is_kept(adapted, tmp_path):
+    folder = shutil.copytree(adapted, tmp_path / "w")
+    profile = read_profile("onevision-7b")
+    card = card_of(profile, folder)
+    assert card.startswith(
+        "---\ngenerated: true\nlibrary_name: peft\nbase_model: llava-hf/llava-onevision-qwen2-7b-ov-hf\n"
+    )
+    assert "not recorded here" in card and "None measured" in card and "license: other" in card
+    assert "selector and heatmap head" in card and "`adapter/`: LoRA" in card and "projector" not in card
+    training = {"look": {"recipe": {}, "sets": {"a|b": {"count": 7, "licences": ["MIT"]}}}}
+    (folder / "training.json").write_text(json.dumps(training))
+    (folder / "metrics.json").write_text(json.dumps({"mean": {"image_auroc": 0.875, "rows": None}}))
+    card = write_card(profile, folder).read_text()
+    assert "| look | a/b | 7 | MIT |" in card and "| image_auroc | 0.875 |" in card and "license: mit" in card
+    assert write_card(profile, folder).read_text() == card
+    (folder / "README.md").write_text("By hand.")
+    assert write_card(profile, folder).read_text() == "By hand."
+    (folder / "training.json").write_text("[")
+    with pytest.raises(WeightsError, match="training.json of w cannot be read"):
+        card_of(profile, folder)
+    assert str(tmp_path) not in card_of(read_profile(str(adapted)), adapted)  # no path of the machine
+
+
+def test_what_is_pushed_is_ours_alone(adapted, tmp_path, monkeypatch):
+    folder = shutil.copytree(adapted, tmp_path / "w")
+    (folder / "secret.txt").write_text("x")
+    sent = {}
+    monkeypatch.setattr(HfApi, "create_repo", lambda self, name, **more: sent.update(more, name=name) or "address")
+
+    def upload(self, *, repo_id, folder_path, allow_patterns, **more):
+        from huggingface_hub.utils import filter_repo_objects
+
+        names = [str(file.relative_to(folder_path)) for file in folder_path.rglob("*") if file.is_file()]
+        sent["files"] = sorted(filter_repo_objects(names, allow_patterns=allow_patterns))
+
+    monkeypatch.setattr(HfApi, "upload_folder", upload)
+    assert push(read_profile("onevision-7b"), folder, "me/mine") == "address"
+    assert sent["private"] and sent["name"] == "me/mine"
+    assert sent["files"] == [
+        "README.md", "adapter/adapter_config.json", "adapter/adapter_model.safetensors", "calibration.json",
+        "config.json", LOOK_FILE,
+    ]  # fmt: skip
+
+
+def test_an_adapter_loads_by_the_name_of_a_repository(adapted, checkpoint, monkeypatch):
+    """The hub's client is asked for tensors and texts only; what it fetched is loaded."""
+    asked = {}
+
+    def fetch(name, allow_patterns):
+        asked[name] = allow_patterns
+        return str(adapted)
+
+    monkeypatch.setattr("assistant.onevision_loading.snapshot_download", fetch)
+    inspector = load(str(checkpoint), adapter="me/mine")
+    assert list(asked) == ["me/mine"] and not any("bin" in one or "py" in one for one in asked["me/mine"])
+    assert inspector.look(PIXELS).score == pytest.approx(load(str(adapted)).look(PIXELS).score, abs=1e-6)
+
+
+def test_what_cannot_be_exported_is_one_sentence(adapted, checkpoint, capsys, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for words, sentence in (
+        (["--profile", "embedded", "--card"], "is no LLaVA-OneVision profile"),
+        (["--profile", adapted], "Nothing is asked for"),
+        (["--profile", checkpoint, "--push", "me/mine"], "has no look weights"),
+        (["--profile", adapted, "--push", "no such/name at all"], "cannot be pushed to"),
+    ):
+        assert command(*words) == 2
+        assert sentence in capsys.readouterr().err
