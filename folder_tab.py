@@ -105,6 +105,7 @@ def build_tab(desk: Desk, is_upload: Callable[[Any], bool], broken: str) -> None
         with gr.Column(scale=4, min_width=300):
             title = gr.Markdown(elem_id="folder-title", sanitize_html=True)
             overlay = gr.Image(
+                alt_text="The chosen picture with suspicious places coloured and numbered",
                 show_label=False, interactive=False, height=380, buttons=["download", "fullscreen"], visible=False,
                 elem_id="folder-overlay", label="Heatmap",
             )  # fmt: skip
