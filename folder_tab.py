@@ -72,7 +72,8 @@ def table(batch: Any) -> list[list[str]]:
         picture = ""
         if row.key:
             source = data_uri(batch.look(row).thumbnail, THUMBNAIL)
-            picture = f'<img src="{source}" alt="" style="max-width:{THUMBNAIL}px;max-height:{THUMBNAIL}px">'
+            size = f"max-width:{THUMBNAIL}px;max-height:{THUMBNAIL}px"
+            picture = f'<img src="{source}" alt="{html.escape(row.name)}" style="{size}">'
         numbers = ["" if value is None else f"{value:.2f}" for value in (row.suspicion, row.score)]
         rows.append([str(row.rank or ""), picture, row.name, row.verdict, *numbers, row.problem or where(row)])
     return rows
@@ -104,6 +105,7 @@ def build_tab(desk: Desk, is_upload: Callable[[Any], bool], broken: str) -> None
         with gr.Column(scale=4, min_width=300):
             title = gr.Markdown(elem_id="folder-title", sanitize_html=True)
             overlay = gr.Image(
+                alt_text="The chosen picture with suspicious places coloured and numbered",
                 show_label=False, interactive=False, height=380, buttons=["download", "fullscreen"], visible=False,
                 elem_id="folder-overlay", label="Heatmap",
             )  # fmt: skip

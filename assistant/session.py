@@ -305,8 +305,13 @@ class Session:
         yield Done(finding, text)
 
     def _parts(self, look: Look, history: list[tuple[str, str]], stop: threading.Event) -> Iterator[Part]:
-        """Cause and advice in the language model's words; a part that was stopped in the middle is left out."""
+        """Cause and advice in the language model's words; a part that was stopped in the middle is left out.
+
+        What the answer has said by itself is not asked for: it would be said twice, or otherwise.
+        """
         for name, question in QUESTIONS.items():
+            if any(name.lower() in answer.lower() for _, answer in history):
+                continue
             text = "".join(self._inspector.ask(look, question, history, stop=stop)).strip()
             if stop.is_set():
                 return

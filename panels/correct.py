@@ -67,13 +67,14 @@ class Correct:
             many = "1 correction is kept" if total == 1 else f"{total} corrections are kept"
             return {
                 self.told: f"Kept as number {number}. {many}; `make retrain` learns from them.",
-                self.kind: None, self.product: product, self.agreed: agreed,
+                self.kind: None, self.editor: gr.ImageEditor(None, visible=False),
+                self.words: gr.Textbox(visible=False),
             }  # fmt: skip
 
         quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-        self.kind.change(choose, [self.kind, talk], [self.editor, self.words, self.told], queue=False, **quiet)
+        self.kind.input(choose, [self.kind, talk], [self.editor, self.words, self.told], queue=False, **quiet)
         given = [self.kind, self.editor, self.words, self.product, self.agreed, talk]
-        self.save.click(keep, given, [self.told, self.kind, self.product, self.agreed], concurrency_limit=4, **quiet)
+        self.save.click(keep, given, [self.told, self.kind, self.editor, self.words], concurrency_limit=4, **quiet)
 
 
 def _shown(here: Talk | None) -> Exchange | None:

@@ -94,6 +94,15 @@ def test_a_stop_leaves_the_parts_out_and_keeps_the_verdict() -> None:
     assert seen[-1].finding is FINDING and not seen[-1].stopped
 
 
+def test_a_cause_that_the_answer_has_named_is_not_asked_for_again() -> None:
+    class Talkative(Fake):
+        def ask(self, look: Look, question: str, history: object = (), *, stop: threading.Event | None = None):
+            yield "Yes. Likely cause: a blow." if not history else "Replace it."
+
+    seen = events(Session(Talkative(FINDING)), "", Media(()), parts=True)
+    assert [event.name for event in seen if isinstance(event, Part)] == ["What to do"]
+
+
 def test_what_was_answered_is_not_suggested_again() -> None:
     asked = ["Is there anything wrong?", *QUESTIONS.values()]
     assert not set(follow_ups(FINDING, asked)) & set(asked)

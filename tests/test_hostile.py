@@ -114,7 +114,7 @@ def test_of_a_hundred_payloads_none_runs(tmp_path: Path, monkeypatch: pytest.Mon
                 assert page.evaluate("window.ran || 0") == 0, vector
             assert "onerror" in page.locator("#chat").inner_text()
             page.locator("#report").click()
-            page.locator("#report-files").get_by_text("report.html").first.wait_for()
+            page.locator("#report-files").get_by_text(".html").first.wait_for()
             assert page.evaluate("window.ran || 0") == 0
             (report,) = (tmp_path / "up").glob("report-*/report.html")
             text = report.read_text(encoding="utf-8")
