@@ -126,9 +126,9 @@ def chat(place: Path, words: list[str]) -> None:
     options = dict(zip(words[::2], words[1::2], strict=True))
     assert set(options) <= {"--profile", "--quantization", "--device-map"}
     page = app.build(Desk(options["--profile"]))
-    url = app.serve(page, "127.0.0.1", None, "10mb", block=False)
+    url = app.serve(page, "127.0.0.1", None, block=False)
     try:
-        found = Client(url, verbose=False).predict(handle_file(place / "part.png"), "", api_name="/inspect")
+        found, _ = Client(url, verbose=False).predict(handle_file(place / "part.png"), "", api_name="/inspect")
     finally:
         close(page)
     assert json.loads(json.dumps(found))["profile"] == "tiny"
