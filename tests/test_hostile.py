@@ -130,7 +130,7 @@ def test_of_a_hundred_payloads_none_runs(
             page.wait_for_timeout(300)
             assert page.evaluate("window.ran || 0") == 0
             # the count is a real one: the same vector unescaped does run
-            (tmp_path / "open.html").write_text(vectors[1], encoding="utf-8")
+            (tmp_path / "open.html").write_text(VECTORS[1], encoding="utf-8")
             page.goto((tmp_path / "open.html").as_uri())
             page.wait_for_function("window.ran === 1")
             browser.close()
