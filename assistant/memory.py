@@ -67,12 +67,12 @@ def assemble(model: LookModel, seen: Sequence[Seen], calibration: Calibration, n
     """
     descriptors = torch.cat([one.descriptor for one in seen])
     kept = kept_of(model, seen)
-    memory = _joined([seen[index].part for index in kept], len(seen))
+    memory = joined([seen[index].part for index in kept], len(seen))
     logits = {}
     for index in range(min(len(seen), MAX_JUDGED)):
         others = [seen[other].part for other in kept if other != index]
         if others:
-            held = memory if index not in kept else _joined(others, len(others))
+            held = memory if index not in kept else joined(others, len(others))
             logits[index] = judged(model, seen[index].features, held)
     strange = _strangers(descriptors, calibration.match_cut)
     notes = []
@@ -111,7 +111,8 @@ def distance_to(memory: References, descriptor: Tensor) -> float:
     return 1 - float((memory.descriptors @ descriptor.T).amax())
 
 
-def _joined(parts: Sequence[References], count: int) -> References:
+def joined(parts: Sequence[References], count: int) -> References:
+    """The memories of single pictures as one, of `count` pictures."""
     return References(tuple(torch.cat(levels) for levels in zip(*(part.levels for part in parts), strict=True)), count)
 
 

@@ -44,18 +44,23 @@ def save_tensors(tensors: dict[str, Tensor], file: Path) -> None:
     aside.replace(file)
 
 
+def load_tensors(file: Path) -> dict[str, Tensor]:
+    """All tensors of a weights file; raises WeightsError when it is missing or damaged."""
+    try:
+        return load_file(file)
+    except FileNotFoundError:
+        raise WeightsError(f"The weights file {file.name} is missing from {file.parent.name}.") from None
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"The weights file {file.name} is damaged ({error}).") from None
+
+
 def load_parts(module: nn.Module, parts: tuple[str, ...], file: Path) -> None:
     """Fills the tensors of `module` whose names begin with one of `parts` from `file`.
 
     Raises:
         WeightsError: the file is missing or damaged, or names or shapes differ; the first difference is named.
     """
-    try:
-        tensors = load_file(file)
-    except FileNotFoundError:
-        raise WeightsError(f"The weights file {file.name} is missing from {file.parent.name}.") from None
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"The weights file {file.name} is damaged ({error}).") from None
+    tensors = load_tensors(file)
     own = {name: tensor for name, tensor in module.state_dict().items() if name.startswith(parts)}
     for name in sorted(own.keys() | tensors.keys()):
         if name not in tensors:

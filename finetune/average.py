@@ -13,13 +13,12 @@ from typing import Annotated
 
 import torch
 import typer
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from assistant.command import run
 from assistant.errors import WeightsError
 from assistant.profiles import read_profile
-from assistant.weights import LOOK_FILE
+from assistant.weights import LOOK_FILE, load_tensors, save_tensors
 
 
 def average(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -45,14 +44,8 @@ def main(
     """Averages look weights."""
     if len(files) < 2:
         raise WeightsError("A mean needs two files of weights or more.")
-    parts = []
-    for file in files:
-        try:
-            parts.append(load_file(file))
-        except Exception as error:  # the library raises its own kinds for broken, missing and foreign files
-            raise WeightsError(f"The weights {file.name} cannot be read ({error}).") from None
     target = read_profile(profile).weights / LOOK_FILE
-    save_file(average(parts), target)
+    save_tensors(average([load_tensors(file) for file in files]), target)
     typer.echo(f"wrote {target}: the mean of {len(files)} runs")
 
 

@@ -16,7 +16,6 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
-from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from tqdm import tqdm
 
@@ -31,6 +30,7 @@ from assistant.reference import References
 from assistant.threshold import DEFAULT_RATE
 from assistant.weights import CALIBRATION_FILE, FAMILIAR_FILE
 from data.schema import Record
+from finetune.dataset import shrink_mask
 from finetune.records import training_records
 from finetune.references import calibrate_references
 
@@ -253,7 +253,7 @@ def _mask_at(record: Record, shape: tuple[int, int]) -> np.ndarray | None:
     mask = record.read_mask()
     if mask is None:
         return None
-    share = np.asarray(Image.fromarray(mask.astype(np.float32)).resize(shape[::-1], Image.Resampling.BOX)) > 0.25
+    share = shrink_mask(mask, shape[::-1])
     return share if share.any() else None
 
 

@@ -26,14 +26,14 @@ from tqdm import tqdm
 
 from assistant.command import run
 from assistant.errors import RecordError
-from assistant.memory import see
+from assistant.memory import joined, see
 from assistant.modeling import LookModel
 from assistant.processing import fit_size, normalise, resize
 from assistant.profiles import Profile, read_profile
-from assistant.reference import References, Residuals, reference_evidence, reference_summary, residuals
-from assistant.vision import VisionFeatures
+from assistant.reference import reference_evidence, reference_summary, residuals
 from assistant.weights import LOOK_FILE, LOOK_PARTS, load_parts, save_parts
 from data.schema import Record
+from finetune.dataset import shrink_mask
 from finetune.features import feature_files
 from finetune.leave_out import Variant, groups_in, stage_of
 from finetune.records import training_records
@@ -125,7 +125,7 @@ def cases_of(
         product: set and category.
         tested: pictures to judge.
         known: normals to draw references from.
-        judges: by whether they know the product; their towers are the same.
+        judges: by whether they know the product, without gains; their towers are the same.
     """
     model = judges[True]
     vision = model.config.vision_config
@@ -134,70 +134,50 @@ def cases_of(
     size = fit_size(first.shape[1], first.shape[0], vision)
     with torch.inference_mode():
         parts = [see(model, normalise(resize(r.read_image(), size), vision)[None]).part for r in drawn]
-    memories = {
-        shots: References(
-            tuple(torch.cat(level) for level in zip(*(p.levels for p in parts[:shots]), strict=True)), shots
-        )
-        for shots in SHOTS
-    }
+    memories = {shots: joined(parts[:shots], shots) for shots in SHOTS}
     cases = []
     for record in tested:
         pixels = record.read_image()
         fitted = resize(pixels, fit_size(pixels.shape[1], pixels.shape[0], vision))
         with torch.inference_mode():
             features = model.tower(normalise(fitted, vision)[None])
-        for shots, memory in memories.items():
-            with torch.inference_mode():
+            high, wide = features.levels[0].shape[-2:]
+            shrink = min(1.0, MAP_SIDE / max(high, wide))
+            cells = (max(1, round(high * shrink)), max(1, round(wide * shrink)))
+            regions = regions_of(record, cells)
+            for shots, memory in memories.items():
                 differences = residuals(features.levels[1:], [memory])
-            cases += [
-                _case((*product, shots, familiar), record, judge, features, differences)
-                for familiar, judge in judges.items()
-            ]
+                summary = torch.cat(reference_summary(differences)).numpy()
+                evidence = _drawn_at(reference_evidence(differences), cells)
+                for familiar, judge in judges.items():
+                    seen = judge.judge(features, differences)
+                    logits = _drawn_at(seen.heatmap_logits, cells)
+                    group = (*product, shots, familiar)
+                    score = float(seen.score_logit[0])
+                    cases.append(Case(group, record.label, score, summary, logits, evidence, regions))
     return cases
 
 
-def _case(
-    group: tuple[str, str, int, bool],
-    record: Record,
-    judge: LookModel,
-    features: VisionFeatures,
-    differences: Residuals,
-) -> Case:
-    with torch.inference_mode():
-        score, logits = without_gains(judge, features, differences)
-        summary = torch.cat(reference_summary(differences)).numpy()
-        evidence = reference_evidence(differences)
-    high, wide = logits.shape[-2:]
-    shrink = min(1.0, MAP_SIDE / max(high, wide))
-    size = (max(1, round(high * shrink)), max(1, round(wide * shrink)))
-    logits, evidence = (
-        F.interpolate(part, size, mode="bilinear", align_corners=False)[0, 0].numpy() for part in (logits, evidence)
-    )
-    regions = None
+def _drawn_at(drawn: Tensor, cells: tuple[int, int]) -> np.ndarray:
+    """A map [1, 1, H, W] at another size, [h, w]."""
+    return F.interpolate(drawn, cells, mode="bilinear", align_corners=False)[0, 0].numpy()
+
+
+def regions_of(record: Record, cells: tuple[int, int]) -> np.ndarray | None:
+    """Numbered regions [h, w] of a record's mask, 0 where it is normal; None for an anomaly of unknown place."""
     if record.label == 0:
-        regions = np.zeros(size, int)
-    elif record.supervision == "mask" and (mask := record.read_mask()) is not None:
-        share = F.interpolate(torch.from_numpy(mask).float()[None, None], size, mode="area")[0, 0].numpy()
-        regions = ndimage.label(share > 0.25, np.ones((3, 3)))[0]
-    return Case(group, record.label, score, summary, logits, evidence, regions)
+        return np.zeros(cells, int)
+    mask = record.read_mask() if record.supervision == "mask" else None
+    return None if mask is None else ndimage.label(shrink_mask(mask, cells[::-1]), np.ones((3, 3)))[0]
 
 
-def without_gains(judge: LookModel, features: VisionFeatures, differences: Residuals) -> tuple[float, Tensor]:
-    """Score (B = 1) and map logits [1, 1, H, W] as they are before references count beside what was trained."""
-    head, fusion = judge.heatmap, judge.fusion
-    kept = (head.reference_gain.clone(), head.reference_bias.clone(), fusion.weight[:, -judge.compared :].clone())
-    try:
-        with torch.no_grad():
-            head.reference_gain.zero_()
-            head.reference_bias.zero_()
-            fusion.weight[:, -judge.compared :] = 0
-            output = judge.judge(features, differences)
-    finally:
-        with torch.no_grad():
-            head.reference_gain.copy_(kept[0])
-            head.reference_bias.copy_(kept[1])
-            fusion.weight[:, -judge.compared :] = kept[2]
-    return float(output.score_logit[0]), output.heatmap_logits
+def clear_gains(model: LookModel) -> LookModel:
+    """The model without anything by which references count beside what was trained."""
+    with torch.no_grad():
+        model.heatmap.reference_gain.zero_()
+        model.heatmap.reference_bias.zero_()
+        model.fusion.weight[:, -model.compared :] = 0
+    return model
 
 
 def choose_score(cases: Sequence[Case]) -> Choice:
@@ -296,7 +276,7 @@ def judges_of(
         model = new_model(chosen)
         torch.manual_seed(0)
         stage_of(model, files, group, folds / f"{Variant.base}-{number}", steps, Variant.base)
-        found.append((group, model.eval()))
+        found.append((group, clear_gains(model.eval())))
     return found
 
 
@@ -315,7 +295,7 @@ def main(
     strangers = judges_of(chosen, records, feature_files(features), folds, steps)
     model = new_model(chosen)
     load_parts(model, LOOK_PARTS, chosen.weights / LOOK_FILE)
-    model.eval()
+    clear_gains(model.eval())
     cases: list[Case] = []
     for product, (tested, known) in tqdm(products_of(records).items(), desc="products"):
         judges = {True: model}

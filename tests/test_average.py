@@ -26,7 +26,7 @@ def test_other_weights_are_refused_by_name(other):
 def test_a_broken_file_is_one_sentence(tmp_path):
     save_file({"a": torch.zeros(2)}, tmp_path / "a.safetensors")
     (tmp_path / "b.safetensors").write_bytes(b"no weights")
-    with pytest.raises(WeightsError, match="b.safetensors cannot be read"):
+    with pytest.raises(WeightsError, match="b.safetensors is damaged"):
         main([tmp_path / "a.safetensors", tmp_path / "b.safetensors"])
     with pytest.raises(WeightsError, match="two files"):
         main([tmp_path / "a.safetensors"])

@@ -24,9 +24,9 @@ from finetune.fusion import (
     cases_of,
     choose_map,
     choose_score,
+    clear_gains,
     cover,
     products_of,
-    without_gains,
 )
 from tests.tiny import tiny_model
 
@@ -110,10 +110,10 @@ def test_what_is_chosen_moves_no_look_without_references():
     assert torch.equal(before.heatmap_logits, after.heatmap_logits)
     assert not torch.equal(bare.heatmap_logits, fused.heatmap_logits)
     assert torch.equal(bare.map_logit, fused.map_logit)  # the score counts the references by itself
-    weight, bias = model.fusion.weight.clone(), model.heatmap.reference_bias.clone()
-    kept, logits = without_gains(model, features, held)
-    assert torch.equal(model.fusion.weight, weight) and torch.equal(model.heatmap.reference_bias, bias)
-    assert torch.equal(logits, bare.heatmap_logits) and kept != pytest.approx(float(fused.score_logit[0]))
+    with torch.no_grad():
+        cleared = clear_gains(model).judge(features, held)
+    assert torch.equal(cleared.heatmap_logits, bare.heatmap_logits)
+    assert float(cleared.score_logit[0]) != pytest.approx(float(fused.score_logit[0]))
 
 
 def test_normal_pictures_are_as_dark_with_references_as_without():
