@@ -19,13 +19,13 @@ import torch
 
 from assistant import mutual
 from assistant.batch_store import Kept, Store, content_key, weights_id, with_heatmap
-from assistant.calibration import PIXEL_THRESHOLD, Calibration
+from assistant.calibration import Calibration
 from assistant.entries import Entry
 from assistant.errors import LookTwiceError
 from assistant.fusion import MapScale, fuse_map, fuse_scores
 from assistant.media import read_media
 from assistant.profiles import read_profile
-from assistant.types import Look, Region
+from assistant.types import SUSPICIOUS, Look, Region
 from assistant.weights import CALIBRATION_FILE
 
 if TYPE_CHECKING:
@@ -295,7 +295,7 @@ def fused_look(store: Store, batch: str, key: str, name: str, scale: MapScale | 
     look = store.load_look(key).look(name)
     if scale is None:
         return look
-    return with_heatmap(look, fuse_map(look.heatmap, store.load_mutual(batch, key), scale), PIXEL_THRESHOLD)
+    return with_heatmap(look, fuse_map(look.heatmap, store.load_mutual(batch, key), scale), SUSPICIOUS)
 
 
 def _doubts(seen: Sequence[Seen], keys: Sequence[str]) -> list[str]:

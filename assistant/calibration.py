@@ -14,9 +14,6 @@ from assistant.errors import WeightsError
 from assistant.threshold import DEFAULT_RATE, Normals, gaussian_cut
 from assistant.types import Verdict
 
-PIXEL_THRESHOLD = 0.5
-"""Heatmap value from which a pixel is suspicious; the calibration's `pixel_bias` puts the tipping point there."""
-
 FIRM = 30.0
 """Logits that settle a first word whatever the language model leans to."""
 DOUBTED = 0.5
@@ -30,7 +27,7 @@ class Calibration:
     Attributes:
         score_scale, score_bias: Platt scaling (Platt 1999) of the fused image logit: p = sigmoid(scale * logit + bias).
         threshold: calibrated score from which the selector calls a picture anomalous, 0..1.
-        pixel_bias: added to every map logit, so that PIXEL_THRESHOLD is the tipping point on every picture.
+        pixel_bias: added to every map logit, so that `types.SUSPICIOUS` is the tipping point on every picture.
         word_bias: added to the language model's "Yes" logit minus "No" logit before the verdict.
         word_scale: multiplies that difference, so that the stated confidence is honest.
         unsure: a verdict needs at least 0.5 + unsure of probability on its side; 0..0.5.

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from assistant.alignment import Keypoints, keypoints, similarity, unwarped, warped
-from assistant.calibration import PIXEL_THRESHOLD, Calibration, logit
+from assistant.calibration import Calibration, logit
 from assistant.clip_plan import BUDGET, closer_times, coarse_count, even_times
 from assistant.clip_reader import ClipReader, Grab
 from assistant.clip_words import checked_rules, drafted_rules
@@ -27,7 +27,7 @@ from assistant.motion import Motion, Mover, camera_word, motion_between, motion_
 from assistant.reference import residuals
 from assistant.regions import find_regions
 from assistant.spans import find_spans, smoothed
-from assistant.types import ClipFacts, ClipFile, Frame, FrameScore, Look, Media, Span
+from assistant.types import SUSPICIOUS, ClipFacts, ClipFile, Frame, FrameScore, Look, Media, Span
 from assistant.usual import CHANNELS, Moment, Usual, cell_looks, learn, summed, unusual, unusual_within
 
 if TYPE_CHECKING:
@@ -45,7 +45,9 @@ MOST_KEYS = 4
 """Key frames of a clip: the first, the highest peaks, the last."""
 MAX_NORMAL = 32
 """Looks at normal clips or frames in all."""
-SOURCES = {True: "set on drawn clips with a normal clip", False: "set on drawn clips without a normal clip"}
+SOURCES = {True: "chosen by hand for clips with a normal clip", False: "chosen by hand for clips without a normal clip"}
+UNMEASURED = "How often this is right of clips has not been measured: take verdict and confidence as a hint."
+"""Said of every clip until its gains are fitted and its figures are known."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,9 @@ class Weighing:
 
 
 HELD = Weighing(-4.0, (8.0, 8.0, 10.0, 0.3), (0.25, 0.25, 0.15))
-"""With a normal clip; fitted as the log tells."""
+"""With a normal clip; chosen by hand, not fitted."""
 ALONE = Weighing(-5.5, (4.0, 0.0, 3.0, 0.3), (0.9, 9.0, 0.9))
-"""Without."""
+"""Without one; chosen by hand, not fitted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,7 +209,7 @@ class LooksAtClips:
             normal=known.words if known else "",
             rules=asked or (known.rules if known else ()),
         )
-        warnings = (*notes, *(known.notes if known else ()), *weighed.notes)
+        warnings = (UNMEASURED, *notes, *(known.notes if known else ()), *weighed.notes)
         took = time.perf_counter() - start
         return replace(chosen, clip=facts, warnings=tuple(dict.fromkeys(warnings)), look_s=took)
 
@@ -280,7 +282,7 @@ class LooksAtClips:
         if float(weighed.parts[index, 3]) >= float(weighed.parts[index, :3].max()):
             heatmap = np.maximum(heatmap, look.heatmap)
         heatmap.flags.writeable = False
-        regions = find_regions(heatmap, look.thumbnail, PIXEL_THRESHOLD, look.size)
+        regions = find_regions(heatmap, look.thumbnail, SUSPICIOUS, look.size)
         return replace(
             look, score=float(score), heatmap=heatmap, regions=regions, kinds=look.kinds if regions else (),
             threshold=THRESHOLD, threshold_source=SOURCES[weighed.weighing is HELD], doubt="", warnings=(),
@@ -296,7 +298,7 @@ class LooksAtClips:
         else:
             shown = weighed.map_of(index, seen[index].frame.size).numpy()
             blank = np.zeros((*shown.shape, 3), np.uint8)
-            found = find_regions(shown, blank, PIXEL_THRESHOLD, (shown.shape[1], shown.shape[0]))
+            found = find_regions(shown, blank, SUSPICIOUS, (shown.shape[1], shown.shape[0]))
             place = found[0].place if found else ""
         channel = int(weighed.parts[index].argmax())
         return replace(span, place=place, reason=_reason(channel, seen[index].motion, place, known is not None))
@@ -315,7 +317,7 @@ class _Weighed:
     notes: tuple[str, ...]
 
     def map_of(self, index: int, size: tuple[int, int]) -> Tensor:
-        """[h, w] 0..1 of a frame in its own view: PIXEL_THRESHOLD where a channel reaches what is suspicious."""
+        """[h, w] 0..1 of a frame in its own view: SUSPICIOUS where a channel reaches what is suspicious."""
         gains = torch.tensor(self.weighing.gains[:3]).view(3, 1, 1)
         zeros = torch.tensor(self.weighing.zeros).view(3, 1, 1)
         heat = torch.sigmoid(2 * (gains * (self.cells[index] - zeros)).amax(dim=0))

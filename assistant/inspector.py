@@ -17,7 +17,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from assistant.calibration import PIXEL_THRESHOLD
 from assistant.clip_look import LooksAtClips
 from assistant.clip_words import clip_opening
 from assistant.errors import MediaError, MemoryFileError
@@ -43,7 +42,7 @@ from assistant.sources import Source, as_media, checked_question
 from assistant.threshold import DEFAULT_RATE, checked_rate
 from assistant.tiles import look_closer, tile_boxes
 from assistant.tiling import Tiles
-from assistant.types import MAX_MAP_SIDE, MAX_REFERENCES, Finding, Look, Timings
+from assistant.types import MAX_MAP_SIDE, MAX_REFERENCES, SUSPICIOUS, Finding, Look, Timings
 from assistant.versions import resolved
 from assistant.views import as_views, one_of, views_of
 
@@ -191,7 +190,7 @@ class Inspector(LooksAtClips):
         for array in (heatmap, thumbnail):
             array.flags.writeable = False
         tokens = {name: value[0].numpy() for name, value in vars(output.tokens).items() if value is not None}
-        regions = find_regions(heatmap, thumbnail, PIXEL_THRESHOLD, size, least)
+        regions = find_regions(heatmap, thumbnail, SUSPICIOUS, size, least)
         threshold, threshold_source = self.threshold(memory, rate)
         if tiled:
             threshold = self.calibration.threshold_of_most(threshold, tiled.count)

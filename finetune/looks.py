@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
-from assistant.calibration import PIXEL_THRESHOLD, Calibration
+from assistant.calibration import Calibration
 from assistant.kinds import likely_kinds
 from assistant.modeling import TOKEN_KINDS, LookModel, LookTokens
 from assistant.picture import PictureFacts, picture_facts
 from assistant.regions import find_regions
-from assistant.types import Region
+from assistant.types import SUSPICIOUS, Region
 from finetune.features import Batch, choose, read_batch
 
 CHUNK = 32
@@ -94,7 +94,7 @@ def look_at(model: LookModel, calibration: Calibration, batch: Batch) -> tuple[L
     for row, origin in enumerate(batch.origins):
         pixels = batch.pixels[row]
         score = calibration.score(float(output.score_logit[row]))
-        regions = find_regions(maps[row], pixels, PIXEL_THRESHOLD, pixels.shape[1::-1])
+        regions = find_regions(maps[row], pixels, SUSPICIOUS, pixels.shape[1::-1])
         known.append(
             KnownLook(
                 score=score,

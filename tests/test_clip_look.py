@@ -1,0 +1,48 @@
+"""A clip looked at, by the real path on tiny random weights: what stands out in time, what is said, what is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from assistant.clip_look import UNMEASURED
+from assistant.errors import MediaError
+from tests.clipmaker import moving_square, write_clip, write_sound
+from tests.tiny import tiny_inspector
+
+
+def still_then_odd(odd: bool) -> np.ndarray:
+    """Three seconds of a still scene at 12 frames a second; a dark block is there in the last one."""
+    ground = np.random.default_rng(0).integers(90, 120, (64, 96, 1), np.uint8).repeat(3, axis=2)
+    frames = np.stack([ground] * 36)
+    if odd:
+        frames[24:, 20:44, 40:64] = 5
+    return frames
+
+
+@pytest.fixture(scope="module")
+def inspector():
+    return tiny_inspector()
+
+
+def test_what_a_normal_clip_does_not_show_is_found_when_it_is_there(inspector, tmp_path):
+    normal = inspector.learn_normal([write_clip(tmp_path / "normal.mp4", still_then_odd(False))])
+    odd = inspector.look_clip(write_clip(tmp_path / "odd.mp4", still_then_odd(True)), normal)
+    same = inspector.look_clip(write_clip(tmp_path / "same.mp4", still_then_odd(False)), normal)
+    before = [frame.score for frame in odd.clip.frames if frame.time < 1.7]
+    after = [frame.score for frame in odd.clip.frames if frame.time > 2.2]
+    assert min(after) > max(before) and odd.score > same.score
+    assert odd.clip.spans and all(span.start <= span.peak <= span.end for span in odd.clip.spans)
+    assert odd.clip.spans[0].end > 2
+
+
+def test_that_nothing_of_it_is_measured_is_said_of_every_clip(inspector, tmp_path):
+    look = inspector.look_clip(write_clip(tmp_path / "clip.mp4", moving_square()))
+    assert UNMEASURED in look.warnings and "chosen by hand" in look.threshold_source
+    told = inspector.finding(look, "").to_dict()
+    assert UNMEASURED in told["warnings"] and told["frames"] == sorted(told["frames"], key=lambda one: one["time"])
+
+
+def test_a_clip_without_pictures_is_one_sentence(inspector, tmp_path):
+    with pytest.raises(MediaError, match=r"^[^\n]+$"):
+        inspector.look_clip(write_sound(tmp_path / "sound.mp4"))
