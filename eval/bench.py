@@ -8,7 +8,6 @@ model's weights once a token would take at this machine's own memory bandwidth.
 from __future__ import annotations
 
 import json
-import os
 import platform
 import resource
 import statistics
@@ -88,6 +87,15 @@ def child(profile: str) -> None:
     typer.echo(json.dumps({"ready_at": ready, "answered_at": time.time(), "peak_mb": peak}))
 
 
+_OBSERVER = """
+import resource, subprocess, sys
+code = subprocess.run([sys.executable, *sys.argv[1:]], stdout=subprocess.DEVNULL).returncode
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(code)
+"""
+"""Starts a program from a small process: a program's peak memory counts that of the process which started it."""
+
+
 def batch_run(profile: str, count: int = 200) -> dict[str, float]:
     """Seconds and peak memory (MB) of the command line over a folder of `count` pictures, start-up and reports too."""
     with tempfile.TemporaryDirectory() as place:
@@ -102,12 +110,10 @@ def batch_run(profile: str, count: int = 200) -> dict[str, float]:
 def _measured(arguments: list[str]) -> dict[str, float]:
     """Seconds and peak memory (MB) of a fresh Python process with these arguments."""
     start = time.perf_counter()
-    with subprocess.Popen([sys.executable, *arguments], stdout=subprocess.DEVNULL) as process:
-        _, status, usage = os.wait4(process.pid, 0)  # of this one process, not of all that ended before
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
+    run = subprocess.run([sys.executable, "-c", _OBSERVER, *arguments], stdout=subprocess.PIPE, text=True)
+    if run.returncode:
         raise LookTwiceError(f"{' '.join(arguments[:2])} ended with an error.")
-    return {"seconds": time.perf_counter() - start, "peak_mb": usage.ru_maxrss / 1024}
+    return {"seconds": time.perf_counter() - start, "peak_mb": float(run.stdout) / 1024}
 
 
 def scoring_run(count: int = 1000, side: int = 320) -> dict[str, float]:

@@ -7,7 +7,7 @@ from tiny import tiny_model
 from assistant.calibration import Calibration
 from assistant.inspector import Inspector
 from assistant.loading import Loaded
-from eval.bench import look_times, scoring_run, write_predictions
+from eval.bench import _measured, look_times, scoring_run, write_predictions
 from eval.score import score_run
 
 
@@ -27,3 +27,10 @@ def test_scoring_is_timed_on_predictions_that_have_every_figure(tmp_path):
         assert result["mean"][name] is not None, name
     found = scoring_run(8, 48)
     assert found["seconds"] > 0 and 50 < found["peak_mb"] < 2000
+
+
+def test_the_memory_of_who_measures_is_not_that_of_what_is_measured():
+    ballast = bytearray(600_000_000)
+    ballast[::4096] = b"x" * len(ballast[::4096])  # in memory, page by page
+    assert _measured(["-c", "pass"])["peak_mb"] < 100
+    assert len(ballast) == 600_000_000  # held until here
