@@ -60,6 +60,7 @@ class Inspector(LooksAtClips):
         load_s: seconds the loading took.
         calibration: thresholds and scales stored with the weights.
         familiar: what pictures that the model knows look like, None when it has not been measured.
+        first_words: of looks that were asked about, the logit of "Yes" minus "No" as first word of the verdict.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class Inspector(LooksAtClips):
         self.model, self.processor, self.calibration = loaded.model, loaded.processor, loaded.calibration
         self.familiar = loaded.familiar
         self.runtime = runtime or TransformersRuntime(self.model, self.processor.tokenizer)
-        self._first_words: WeakKeyDictionary[Look, float] = WeakKeyDictionary()
+        self.first_words: WeakKeyDictionary[Look, float] = WeakKeyDictionary()
 
     @classmethod
     def load(cls, profile: str, **options: Any) -> Inspector:
@@ -319,10 +320,10 @@ class Inspector(LooksAtClips):
         """
         if look.clip is not None:
             return look.relative
-        if look not in self._first_words:
+        if look not in self.first_words:
             ids, tokens = self.prompt(look, DEFAULT_QUESTION, ())
-            self._first_words[look] = self.runtime.first_word(ids, tokens)
-        return self.calibration.yes_probability(self._first_words[look], look.evidence)
+            self.first_words[look] = self.runtime.first_word(ids, tokens)
+        return self.calibration.yes_probability(self.first_words[look], look.evidence)
 
     def finding(self, look: Look, explanation: str, timings: Timings | None = None) -> Finding:
         """Verdict, scores, regions and warnings of a look, with the words of an answer about it.
@@ -338,7 +339,7 @@ class Inspector(LooksAtClips):
             verdict = "unsure"
         warnings = list(look.warnings)
         keys = (look,) if look.clip is None else look.clip.keys
-        if look.clip is None and self.calibration.contradicts(self._first_words[look], look.evidence):
+        if look.clip is None and self.calibration.contradicts(self.first_words[look], look.evidence):
             words, score = ("normal", "anomalous") if look.evidence > 0 else ("anomalous", "normal")
             warnings.append(
                 f"The words say {words}, the look's score {look.score:.2f} says {score} "

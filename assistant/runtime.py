@@ -7,11 +7,12 @@ A runtime takes token ids and a look's tokens and streams text. This one is the 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from transformers import (
     LogitsProcessor,
@@ -69,6 +70,53 @@ class TransformersRuntime:
             logits = self.model.next_logits(input_ids, tokens)
         return float(logits[0, self.yes] - logits[0, self.no])
 
+    def answers(
+        self, prompts: Sequence[tuple[Tensor, LookTokens]], *, max_words: int, word_biases: Sequence[float]
+    ) -> list[tuple[str, float]]:
+        """Whole answers to several prompts about looks, made side by side: several times faster than one by one.
+
+        Args:
+            prompts: (ids [1, T], tokens of one look) each; all have tokens of the same kinds, T may differ.
+            max_words: tokens of one answer at most.
+            word_biases: one a prompt, as `stream` takes it.
+
+        Returns:
+            (answer, logit of "Yes" minus "No" of its first word before the bias) of each prompt.
+        """
+        if not prompts:
+            return []
+        longest = max(ids.shape[1] for ids, _ in prompts)
+        padded = [longest - ids.shape[1] for ids, _ in prompts]  # on the left: new words follow on the right
+        ids = torch.cat(
+            [F.pad(ids, (left, 0), value=self.tokenizer.eos_token_id)
+             for left, (ids, _) in zip(padded, prompts, strict=True)]
+        )  # fmt: skip
+        mask = torch.stack([(torch.arange(longest) >= left).long() for left in padded])
+        names = [name for name, value in vars(prompts[0][1]).items() if value is not None]
+        tokens = LookTokens(**{name: torch.cat([getattr(one, name) for _, one in prompts]) for name in names})
+        first = _FirstWordBias(self.wrong, self.fine, torch.tensor(word_biases))
+        with self._one_at_a_time, torch.inference_mode():
+            written = self.model.generate(
+                ids,
+                tokens,
+                mask,
+                max_new_tokens=max_words,
+                logits_processor=LogitsProcessorList([first]),
+                cache_implementation="static",  # a growing one is copied at every word
+                disable_compile=True,
+                **self._greedy(),
+            )
+        words = self.tokenizer.batch_decode(written, skip_special_tokens=True)
+        return [(said.strip(), float(logit)) for said, logit in zip(words, first.yes_minus_no, strict=True)]
+
+    def _greedy(self) -> dict[str, object]:
+        """What every generation has in common."""
+        return {
+            "do_sample": False,
+            "pad_token_id": self.tokenizer.eos_token_id,
+            "eos_token_id": self.tokenizer.convert_tokens_to_ids("<|im_end|>"),
+        }
+
     def stream(
         self,
         input_ids: Tensor,
@@ -94,13 +142,13 @@ class TransformersRuntime:
                         input_ids,
                         tokens,
                         max_new_tokens=max_words,
-                        do_sample=False,
                         no_repeat_ngram_size=REPEAT if base else 0,
                         streamer=streamer,
-                        logits_processor=LogitsProcessorList([_FirstWordBias(self.wrong, self.fine, word_bias)]),
+                        logits_processor=LogitsProcessorList(
+                            [_FirstWordBias(self.wrong, self.fine, torch.tensor([word_bias]))]
+                        ),
                         stopping_criteria=StoppingCriteriaList([_Halt(halt, given_up)]),
-                        pad_token_id=self.tokenizer.eos_token_id,
-                        eos_token_id=self.tokenizer.convert_tokens_to_ids("<|im_end|>"),
+                        **self._greedy(),
                     )
             except BaseException as error:  # handed to the reader below, in its own thread
                 failures.append(error)
@@ -130,15 +178,19 @@ class _Halt(StoppingCriteria):
 
 
 class _FirstWordBias(LogitsProcessor):
-    """Adds a bias to the first words that say yes when the first word is a yes or a no, so that it is the verdict's."""
+    """Adds a bias [B] to the first words that say yes where the first word is a yes or a no: it is the verdict's.
 
-    def __init__(self, wrong: tuple[int, ...], fine: tuple[int, ...], bias: float) -> None:
-        self.wrong, self.fine, self.bias, self.first = wrong, fine, bias, True
+    `yes_minus_no` [B] is the logit of the first of each group before that.
+    """
+
+    def __init__(self, wrong: tuple[int, ...], fine: tuple[int, ...], bias: Tensor) -> None:
+        self.wrong, self.fine, self.bias = list(wrong), list(fine), bias
+        self.yes_minus_no: Tensor | None = None
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        if self.first:
-            self.first = False
-            if int(scores[0].argmax()) in (*self.wrong, *self.fine):
-                scores = scores.clone()
-                scores[:, list(self.wrong)] += self.bias
+        if self.yes_minus_no is None:
+            self.yes_minus_no = scores[:, self.wrong[0]] - scores[:, self.fine[0]]
+            judges = torch.isin(scores.argmax(dim=1), torch.tensor(self.wrong + self.fine, device=scores.device))
+            scores = scores.clone()
+            scores[:, self.wrong] += (judges * self.bias.to(scores))[:, None]
         return scores

@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
-from assistant.inspector import Inspector
-from assistant.prompts import places_in
+from assistant.inspector import MAX_WORDS, Inspector
+from assistant.prompts import DEFAULT_QUESTION, asks_verdict, places_in
+from assistant.runtime import TransformersRuntime
 from assistant.types import Look
 from data.exams import Exam
 from eval.choices import Options, choice_question, parsed_letter
@@ -17,6 +18,28 @@ from eval.choices import Options, choice_question, parsed_letter
 def answer(inspector: Inspector, look: Look, question: str, history: Sequence[tuple[str, str]] = ()) -> str:
     """The whole answer to a question about a look."""
     return "".join(inspector.ask(look, question, list(history))).strip()
+
+
+def answers(inspector: Inspector, looks: Sequence[Look], question: str) -> list[str]:
+    """Whole answers to one question about each look, side by side where the profile's prompts can be padded.
+
+    They are `answer`'s, but for the last bits of a sum: where two words are equally likely another may be said.
+    """
+    runtime = inspector.runtime
+    if not isinstance(runtime, TransformersRuntime) or inspector.model.prompts_as_ids:
+        return [answer(inspector, look, question) for look in looks]
+    prompts = [inspector.prompt(look, question, ()) for look in looks]
+    said = [""] * len(looks)
+    for compared in (False, True):  # a batch holds tokens of the same kinds
+        rows = [row for row, (_, tokens) in enumerate(prompts) if (tokens.comparison is not None) == compared]
+        judged = asks_verdict(question)
+        biases = [inspector.calibration.first_word_bias(looks[row].evidence) if judged else 0.0 for row in rows]
+        written = runtime.answers([prompts[row] for row in rows], max_words=MAX_WORDS, word_biases=biases)
+        for row, (words, first) in zip(rows, written, strict=True):
+            said[row] = words
+            if question == DEFAULT_QUESTION:
+                inspector.first_words[looks[row]] = first
+    return said
 
 
 def letter_probabilities(inspector: Inspector, look: Look, question: str, options: Options) -> dict[str, float]:

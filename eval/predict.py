@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from assistant.types import Look
 from data.clips import Clip
 from data.exams import Exam
 from data.schema import Record
+from eval.asking import answers, asked
 from eval.choices import YES_NO, verdict_in
 from eval.frames import frames_of
 
@@ -43,11 +44,30 @@ def predict(
     Returns:
         The row, and {"heatmap": [h, w] float32, "thumbnail": [h, w, 3] uint8 RGB}, at most MAP_SIDE long.
     """
+    [result] = predict_each(inspector, [record], ask, [looking])
+    return result
+
+
+def predict_each(
+    inspector: Inspector, records: Sequence[Record], ask: bool, lookings: Sequence[Looking | None]
+) -> list[tuple[dict[str, Any], dict[str, np.ndarray]]]:
+    """As `predict`, for several pictures whose words are made side by side; "seconds" is their share of the time."""
     start = time.perf_counter()
-    look = (looking or inspector.look)(record.image)
-    words = "".join(inspector.ask(look, DEFAULT_QUESTION)).strip() if ask else ""
+    looks = [(looking or inspector.look)(record.image) for record, looking in zip(records, lookings, strict=True)]
+    words = answers(inspector, looks, DEFAULT_QUESTION) if ask else [""] * len(looks)
+    results = [
+        (row_of(inspector, record, look, said), kept_of(look))
+        for record, look, said in zip(records, looks, words, strict=True)
+    ]
+    for row, _ in results:
+        row["seconds"] = round((time.perf_counter() - start) / len(records), 4)
+    return results
+
+
+def row_of(inspector: Inspector, record: Record, look: Look, words: str) -> dict[str, Any]:
+    """The line of a picture that was looked at and spoken of, but for the time it took."""
     finding = inspector.finding(look, words)
-    row = {
+    return {
         "dataset": record.dataset,
         "category": record.category,
         "image": record.image.name,
@@ -70,9 +90,7 @@ def predict(
         "top": top_mean(look.heatmap),
         "explanation": words,
         "warnings": list(finding.warnings),
-        "seconds": round(time.perf_counter() - start, 4),
     }
-    return row, kept_of(look)
 
 
 def predict_yes_no(
@@ -94,8 +112,6 @@ def predict_exam(
     inspector: Inspector, exam: Exam, looking: Looking | None = None, frames: int = FRAMES
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The line of a picture or clip with questions; of a clip the most suspicious of its frames is asked about."""
-    from eval.asking import asked
-
     start = time.perf_counter()
     looking = looking or inspector.look
     if isinstance(exam.media, Clip):

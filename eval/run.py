@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,19 +22,32 @@ from assistant.inspector import Inspector
 from eval.modes import Looker
 from eval.peer_runs import PeerRun, peer_samples
 from eval.peers import Model
-from eval.predict import FRAMES, predict, predict_clip, predict_exam, predict_yes_no, top_mean, truth_of
+from eval.predict import FRAMES, predict, predict_clip, predict_each, predict_exam, predict_yes_no, top_mean, truth_of
 from eval.predictions import complete_lines, read_settings, write_settings
 from eval.tasks import EVALUATED, Mode, Sample, Task, limited, records_of, samples_of, with_references
 
 __all__ = ["Task", "predict", "records_of", "run", "top_mean"]
 MOST_REFERENCES = 64
 """Pictures that a look is held against at most."""
+TOGETHER = 16
+"""Samples that are predicted at a time: their words are made side by side."""
 
 
 def predicted(
+    inspector: Inspector, task: Task, samples: Sequence[Sample], looker: Looker, ask: bool, frames: int
+) -> list[tuple[dict[str, Any], dict[str, np.ndarray]]]:
+    """Row and arrays of each of up to TOGETHER samples."""
+    plain = [sample.clip is None and sample.exam is None and task is not Task.visa_dr for sample in samples]
+    if all(plain):
+        return predict_each(
+            inspector, [sample.record for sample in samples], ask, [looker.of(sample) for sample in samples]
+        )
+    return [_predicted(inspector, task, sample, looker, ask, frames) for sample in samples]
+
+
+def _predicted(
     inspector: Inspector, task: Task, sample: Sample, looker: Looker, ask: bool, frames: int
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Row and arrays of one sample."""
     looking = looker.of(sample)
     if sample.clip is not None:
         return predict_clip(inspector, sample.clip, looking, frames)
@@ -97,18 +111,22 @@ def run(
     looker = Looker(inspector, mode, samples)
     peer = None if model is Model.looktwice else PeerRun(inspector, model)
     file = out / "predictions.jsonl"
-    with file.open("a", encoding="utf-8") as lines:
-        for index in tqdm(range(done, len(samples)), desc=str(task), unit="sample", initial=done, total=len(samples)):
+    bar = tqdm(desc=str(task), unit="sample", initial=done, total=len(samples))
+    with file.open("a", encoding="utf-8") as lines, bar:
+        for start in range(done, len(samples), TOGETHER):
+            some = samples[start : start + TOGETHER]
             if peer is not None:
-                row, kept = peer.predict(samples[index])
+                results = [peer.predict(sample) for sample in some]
             else:
-                row, kept = predicted(inspector, task, samples[index], looker, ask, frames)
-            if maps:
-                record = samples[index].record or (samples[index].exam and samples[index].exam.record)
-                truth = truth_of(record, kept["heatmap"]) if record else {}
-                _keep(out / "maps" / f"{index:06d}.npz", kept | truth)
-            lines.write(json.dumps(row) + "\n")
+                results = predicted(inspector, task, some, looker, ask, frames)
+            for index, (sample, (row, kept)) in enumerate(zip(some, results, strict=True), start=start):
+                if maps:
+                    record = sample.record or (sample.exam and sample.exam.record)
+                    truth = truth_of(record, kept["heatmap"]) if record else {}
+                    _keep(out / "maps" / f"{index:06d}.npz", kept | truth)
+                lines.write(json.dumps(row) + "\n")
             lines.flush()
+            bar.update(len(some))
     typer.echo(f"wrote {file}: next, python -m eval.score {out}")
 
 

@@ -11,9 +11,13 @@ from sklearn.metrics import average_precision_score, f1_score, precision_score, 
 
 from assistant import command
 from assistant.errors import RecordError
+from assistant.prompts import DEFAULT_QUESTION
 from assistant.types import Finding, Look, Region
 from data import build
+from data.photos import photograph
+from data.synth import draw_defect
 from eval import card, kinds, metrics, report, run, score, sheet
+from eval.asking import answer, answers
 from eval.predictions import complete_lines, read_predictions
 from eval.run import Task, predict, records_of
 from eval.score import score_run
@@ -256,6 +260,8 @@ def write_run(folder, rows, arrays):
 class Pretender:
     """An inspector that finds the dark square of a picture and has something to say about it."""
 
+    runtime = None
+
     def look(self, image):
         pixels = np.asarray(Image.open(image))
         heatmap = (pixels.mean(axis=2) < 60).astype(np.float32)
@@ -266,7 +272,7 @@ class Pretender:
         object.__setattr__(look, "kinds", (("hole", np.float32(0.75)), ("crack", np.float32(0.25))))
         return look
 
-    def ask(self, look, question):
+    def ask(self, look, question, history=()):
         yield from ("Yes. There is ", "a hole in the centre.") if look.regions else ("No.",)
 
     def finding(self, look, words):
@@ -301,10 +307,28 @@ def test_a_run_keeps_what_score_and_sheet_need_and_goes_on(tmp_path, monkeypatch
     assert stopped.value.code == 0 and (tmp_path / "sheet.png").is_file()
 
 
-def test_a_run_is_scored_from_its_files_alone(tmp_path, inspector):
-    from data.photos import photograph
-    from data.synth import draw_defect
+def test_words_made_side_by_side_are_those_made_one_by_one(inspector, monkeypatch):
+    monkeypatch.setattr("eval.asking.MAX_WORDS", 24)
+    monkeypatch.setattr("assistant.inspector.MAX_WORDS", 24)
+    brick = photograph("brick.png")[:256, :256]
+    bad = draw_defect(brick, np.random.default_rng(0), "hole", strength=1.0).image
+    looks = [
+        inspector.look(brick),
+        inspector.look(bad),
+        inspector.look(bad, [brick]),  # its prompt is longer and has comparison tokens
+        inspector.look(np.full((200, 300, 3), 128, np.uint8)),
+    ]
+    together = answers(inspector, looks, DEFAULT_QUESTION)
+    firsts = [inspector.first_words.pop(seen) for seen in looks]
+    assert together == [answer(inspector, seen, DEFAULT_QUESTION) for seen in looks]
+    assert len(set(together)) > 1 and all(together)
+    for seen, first in zip(looks, firsts, strict=True):
+        inspector.yes_probability(seen)
+        assert inspector.first_words[seen] == pytest.approx(first, abs=1e-3)
+    assert answers(inspector, looks[:1], "Where is it?") == [answer(inspector, looks[0], "Where is it?")]
 
+
+def test_a_run_is_scored_from_its_files_alone(tmp_path, inspector):
     brick = photograph("brick.png")[:256, :256]
     bad = draw_defect(brick, np.random.default_rng(0), "hole", strength=1.0)
     for name, pixels in (("good", brick), ("hole", bad.image)):

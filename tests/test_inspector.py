@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -174,17 +173,14 @@ def test_composing_leaves_the_packaged_language_model_as_it_is(inspector):
         assert torch.equal(own[wrapped if wrapped in own else name].to(torch.bfloat16), tensor), name
 
 
-def test_stop_frees_the_model_within_a_second(inspector, brick):
+def test_stop_frees_the_model_at_the_next_word(inspector, brick):
     look = inspector.look(brick)
     stop = threading.Event()
     stream = inspector.ask(look, "Tell me everything you know about walls.", stop=stop)
     next(stream)
-    start = time.perf_counter()
     stop.set()
-    for _ in stream:
-        pass
-    inspector.look(brick)  # the lock is free again
-    assert time.perf_counter() - start < 5  # generous: the figure itself is in the bench
+    assert len("".join(stream).split()) < 12  # what was on its way; the whole answer is several times as long
+    assert inspector.look(brick).score == look.score  # the lock is free again
 
 
 def test_a_closed_stream_frees_the_model(inspector, brick):
@@ -217,7 +213,7 @@ def test_disagreement_is_said(inspector, brick):
 def test_score_and_words_that_differ_are_said(inspector, brick):
     look = inspector.look(brick)
     stubborn = Inspector("embedded", Loaded(inspector.model, inspector.processor, inspector.calibration))
-    stubborn._first_words[look] = 50.0  # the language model says yes with all its weight
+    stubborn.first_words[look] = 50.0  # the language model says yes with all its weight
     finding = stubborn.finding(look, "Yes.")
     alone = inspector.finding(look, "No.")
     assert 0.5 > finding.verdict_probability > alone.verdict_probability  # the score decides, and is less sure
@@ -254,7 +250,7 @@ def test_a_settled_first_word_is_that_of_the_question_asked(inspector):
         for token, name in names.items():
             scores[0, token] = leaning.get(name, -20.0)
         scores[0, 7] = leaning.get("other", -40.0)
-        changed = _FirstWordBias(runtime.wrong, runtime.fine, bias)(torch.zeros(1, 1), scores)
+        changed = _FirstWordBias(runtime.wrong, runtime.fine, torch.tensor([bias]))(torch.zeros(1, 1), scores)
         return names.get(int(changed.argmax()))
 
     assert spoken({"No": 5.0, "Yes": 1.0}, FIRM) == "Yes" and spoken({"No": 1.0, "Yes": 5.0}, -FIRM) == "No"
