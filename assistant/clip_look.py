@@ -23,9 +23,9 @@ from assistant.calibration import Calibration, logit
 from assistant.clip_gains import ClipGains, Weighing
 from assistant.clip_plan import BUDGET, closer_times, coarse_count, even_times
 from assistant.clip_reader import ClipReader, Grab
-from assistant.clip_words import checked_rules, drafted_rules
+from assistant.clip_words import checked_rules, reason_words, rules_of
 from assistant.errors import MediaError
-from assistant.motion import Motion, Mover, camera_word, motion_between, motion_words
+from assistant.motion import Motion, camera_word, motion_between, motion_words
 from assistant.reference import residuals
 from assistant.regions import find_regions
 from assistant.spans import find_spans, smoothed
@@ -155,7 +155,7 @@ class LooksAtClips:
         words = f"{length:.1f} s of a normal clip" if length else f"{len(seen)} normal frames"
         return Normality(
             learn(moments), anchor, size, max(one.evidence for one in seen), moves, words,
-            _drafted(camera, seen) if moves else (), tuple(dict.fromkeys(notes)),
+            rules_of(camera, [one.motion for one in seen if one.motion]) if moves else (), tuple(dict.fromkeys(notes)),
         )  # fmt: skip
 
     def look_clip(
@@ -291,7 +291,8 @@ class LooksAtClips:
         level = known.evidence if known else float(own.median()) if moves else 0.0
         weighing = self.clip_gains.held if known else self.clip_gains.alone
         sums = torch.cat([summed(cells), (own - level).clamp(-6, 6)[:, None]], dim=1)  # [n, 4]
-        parts = sums * torch.tensor(weighing.gains)
+        over = torch.from_numpy(weighing.over([one.frame.time for one in seen], sums.numpy()))
+        parts = over * torch.tensor(weighing.gains)
         return _Weighed(weighing.bias + parts.sum(dim=1), sums, parts, cells, ways, weighing, camera, tuple(notes))
 
     def _keys(
@@ -337,7 +338,7 @@ class LooksAtClips:
             found = find_regions(shown, blank, SUSPICIOUS, (shown.shape[1], shown.shape[0]))
             place = found[0].place if found else ""
         channel = int(weighed.parts[index].argmax())
-        return replace(span, place=place, reason=_reason(channel, seen[index].motion, place, known is not None))
+        return replace(span, place=place, reason=reason_words(channel, seen[index].motion, place, known is not None))
 
 
 @dataclass(frozen=True, eq=False)
@@ -392,32 +393,3 @@ def _moment(one: _Seen, anchor: Keypoints | None, way: np.ndarray | None = None)
     aspect = one.frame.size[1] / one.frame.size[0]
     moved, seen = warped(torch.cat([one.looks, velocity]), way, aspect)
     return Moment(F.normalize(moved[:-2], dim=0), moved[-2:], seen, one.frame.time)
-
-
-def _drafted(camera: str, seen: Sequence[_Seen]) -> tuple[str, ...]:
-    """Rules from what moved in normal frames."""
-    motions = [one.motion for one in seen if one.motion]
-    movers = [mover for motion in motions for mover in motion.movers]
-    return drafted_rules(
-        camera,
-        max((len(motion.movers) for motion in motions), default=0),
-        [mover.speed for mover in movers],
-        [mover.direction for mover in movers],
-        [mover.place for mover in movers],
-        max((mover.area for mover in movers), default=0.0),
-    )
-
-
-def _reason(channel: int, motion: Motion | None, place: str, held: bool) -> str:
-    """What sets a moment apart, in words."""
-    usually = "it usually is" if held else "the rest of the clip"
-    if channel == 0:
-        return f"something is there, or gone, and stays, unlike {usually}"
-    if channel == 1:
-        return "something looks unlike anything that is usual there"
-    if channel == 2:
-        movers: Sequence[Mover] = motion.movers if motion else ()
-        moving = next((one for one in movers if one.place == place), movers[0] if movers else None)
-        how = f"moves {moving.direction} at {moving.speed:.2f} picture widths a second" if moving else "moves"
-        return f"something {how}, which is unusual {'there' if held else 'in this clip'}"
-    return "the picture itself looks defective"

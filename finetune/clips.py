@@ -22,7 +22,7 @@ from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
 from assistant import load
-from assistant.clip_gains import CLIPS_FILE, ClipGains, Weighing
+from assistant.clip_gains import CLIPS_FILE, ClipGains, Weighing, level
 from assistant.command import run
 from assistant.errors import RecordError
 from assistant.inspector import Inspector
@@ -33,6 +33,8 @@ from data.clips import Clip, read_clips
 MODES = ("alone", "held")
 USUAL_CELLS = 0.998
 """Share of the cells of normal clips that stay dark on the map."""
+USUAL_LEVEL = 0.95
+"""Share of the normal clips whose own level is taken off whole."""
 LEAST_ZERO = 0.02
 RIDGE = 1e-3
 HIT = 0.5
@@ -93,7 +95,11 @@ def fit(clips: list[Frames]) -> Weighing:
     Both labels weigh alike. The bias is moved to where the mean of two shares is highest: of the clips with an event,
     those whose called time overlaps it by HIT; of the others, those of which nothing is called.
     """
-    sums, labels = np.concatenate([one.sums for one in clips]), np.concatenate([one.labels for one in clips])
+    quiet = [level(one.times, one.sums[:, :3]) for one in clips if not one.labels.any()]
+    levels = tuple(float(one) for one in np.quantile(quiet, USUAL_LEVEL, axis=0).clip(0))
+    start = Weighing(0.0, (0.0,) * 4, (1.0,) * 3, levels)
+    over = [start.over(one.times, one.sums) for one in clips]
+    sums, labels = np.concatenate(over), np.concatenate([one.labels for one in clips])
     scale = sums.std(axis=0) + 1e-6
     share = np.where(labels == 1, 0.5 / labels.mean(), 0.5 / (1 - labels.mean()))
 
@@ -106,14 +112,14 @@ def fit(clips: list[Frames]) -> Weighing:
 
     best = minimize(loss, np.zeros(5), jac=True, method="L-BFGS-B", bounds=[(None, None), *[(0, None)] * 4]).x
     gains = best[1:] / scale
-    evidence = [one.sums @ gains for one in clips]
+    evidence = [one @ gains for one in over]
     tried = np.quantile(np.concatenate(evidence), np.linspace(0.2, 0.999, 120))
     rights = [right(clips, evidence, -cut) for cut in tried]
     top = np.flatnonzero(np.array(rights) >= max(rights) - 0.01)
     bias = -float(tried[top[len(top) // 2]])  # the middle of what is as good: the end would be chance
     normal = np.stack([one.cells for one in clips if not one.labels.any()])
     zeros = np.maximum(np.median(normal, axis=0), LEAST_ZERO)
-    return Weighing(bias, tuple(float(one) for one in gains), tuple(float(one) for one in zeros))
+    return Weighing(bias, tuple(float(one) for one in gains), tuple(float(one) for one in zeros), levels)
 
 
 def right(clips: list[Frames], evidence: list[np.ndarray], bias: float) -> float:
@@ -155,7 +161,7 @@ def main(
     weighings = {}
     for mode in MODES:
         weighings[mode] = one = fit(found[mode])
-        evidence = [clip.sums @ np.array(one.gains) for clip in found[mode]]
+        evidence = [one.over(clip.times, clip.sums) @ np.array(one.gains) for clip in found[mode]]
         labels = np.concatenate([clip.labels for clip in found[mode]])
         typer.echo(
             f"{mode}: frame AUROC {roc_auc_score(labels, np.concatenate(evidence)):.3f}, "
