@@ -24,7 +24,8 @@ from assistant.command import run
 from assistant.errors import RecordError
 from assistant.regions import find_regions
 from data.augment import hard_normal
-from data.event_sets import write_events
+from data.clips import read_clips
+from data.event_sets import write_equal, write_events
 from data.exam_sets import write_questions, write_visa_dr
 from data.instruct import Facts, conversation
 from data.knowledge import kind_of
@@ -221,6 +222,19 @@ def events(
         camera=Counter(row["camera"] for row in rows),
     )  # fmt: skip
     typer.echo(f"wrote {len(rows)} clips to {out}")
+
+
+@app.command("equal-clips")
+def equal_clips(
+    out: Annotated[Path, typer.Argument(help="New folder of the set.")],
+    data: Annotated[Path, typer.Option(help="Folder of a set of clips, each a folder of frames.")],
+    split: Annotated[str, typer.Option(help="Fold of a manifest; all when empty.")] = "val",
+    seconds: Annotated[float, typer.Option(min=0.1, help="Seconds that the frames of a clip cover.")] = 2.0,
+) -> None:
+    """Brings clips to one size, rate and coding: a label must not be told by how a clip was stored."""
+    _new_folder(out)
+    rows = write_equal(out, list(read_clips(data, split)), seconds)
+    typer.echo(f"wrote {len(rows)} clips to {out}: next, python -m eval.run video --data {out} --out RUN")
 
 
 def facts_of(record: Record) -> Facts:

@@ -63,8 +63,8 @@ def read_clips(path: Path, split: str = "") -> Iterator[Clip]:
     """Clips of a set: `manifest.jsonl` with `frames` or `clip`, a UCF-Crime style list, or class folders of clips.
 
     Rows with `clip` are as `data.event_sets` writes them. In class folders a clip is a video file or a folder of
-    frames; `normal`, `good`, `ok` and names that begin with "no" hold normal clips. Frame labels may lie beside a clip as
-    `<name>.npy` or `<name>.txt`, one 0 or 1 a frame.
+    frames; `normal`, `good`, `ok` and names that begin with "no" hold normal clips. Frame labels may lie beside a clip
+    as `<name>.npy` or `<name>.txt`, one 0 or 1 a frame.
 
     Args:
         split: fold of a manifest; "" for all.

@@ -7,21 +7,27 @@ photograph, no drawn family and no chance.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 from tqdm import tqdm
 
+from assistant.errors import RecordError
+from data.clips import Clip
 from data.events import RATE, Event, draw_clip
 from data.places import FOLDS, Place, draw_place
 
 DATASET = "events"
 QUALITY = "23"
 """Constant rate factor of H.264, lower is better."""
+EQUAL = (192, 144)
+"""Pixels of clips made equal: under what any of them has, so that none is recognised by its sharpness."""
 SHOWN = 5
 """Frames of a clip on the contact sheet."""
 
@@ -71,7 +77,7 @@ def write_events(out: Path, count: int, seed: int, fold: str) -> list[Row]:
     return rows
 
 
-def write_clip(file: Path, frames: np.ndarray, rate: float = RATE) -> None:
+def write_clip(file: Path, frames: np.ndarray, rate: Fraction | int = RATE) -> None:
     """Writes frames [n, H, W, 3] uint8 RGB, H and W even, as H.264 in MP4."""
     with av.open(str(file), "w") as opened:
         stream = opened.add_stream("libx264", rate=rate, options={"crf": QUALITY, "preset": "veryfast"})
@@ -81,6 +87,37 @@ def write_clip(file: Path, frames: np.ndarray, rate: float = RATE) -> None:
         for pixels in frames:
             opened.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         opened.mux(stream.encode())
+
+
+def write_equal(out: Path, clips: Sequence[Clip], seconds: float) -> list[Row]:
+    """Writes clips of frames in folders as video files of one size, rate and coding, so that only what they show tells.
+
+    Args:
+        out: folder, made when missing.
+        clips: of `data.clips.read_clips`; frames are cut to EQUAL's aspect in the middle and shrunk to it.
+        seconds: that the frames of a clip cover.
+
+    Returns:
+        The rows of the manifest: `clip`, `label`, `dataset`, `category`, `fold` "val"; labels are the clips' own.
+
+    Raises:
+        RecordError: a clip is no folder of frames, or a frame cannot be read.
+    """
+    (out / "clips").mkdir(parents=True, exist_ok=True)
+    rows = []
+    for number, clip in enumerate(tqdm(clips, desc="equal", unit="clip")):
+        if clip.is_video:
+            raise RecordError(f"{clip.name} is a video file.", "Only frames in folders are made equal.")
+        try:
+            frames = [ImageOps.fit(Image.open(file).convert("RGB"), EQUAL, Image.Resampling.BOX) for file in clip.files]
+        except OSError:
+            raise RecordError(f"A frame of {clip.name} cannot be read.") from None
+        file = out / "clips" / f"{number:04d}.mp4"
+        write_clip(file, np.stack([np.asarray(frame) for frame in frames]), Fraction(len(frames) / seconds))
+        rows.append({"clip": f"clips/{file.name}", "label": clip.label, "dataset": clip.dataset,
+                     "category": clip.category, "fold": "val"})  # fmt: skip
+    (out / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return rows
 
 
 def _place_with_event(seed: int, number: int, fold: str) -> tuple[Place, np.ndarray, Event]:

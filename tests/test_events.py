@@ -6,11 +6,14 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from assistant.clip_reader import ClipReader
 from assistant.errors import RecordError
+from data.build import equal_clips
 from data.build import events as build_events
 from data.clips import read_clips
+from data.event_sets import EQUAL
 from data.events import RATE, draw_clip
 from data.places import EVENTS, HEIGHT, STILL, WIDTH, WORLDS, draw_place, sources
 from data.readers import read_manifest
@@ -120,3 +123,19 @@ def test_a_bad_row_is_named(tmp_path, change, sentence):
 def test_an_unknown_fold_is_refused(tmp_path):
     with pytest.raises(RecordError, match="no fold"):
         build_events(tmp_path, fold="test")
+
+
+def test_clips_made_equal_are_of_one_size_and_keep_their_labels(tmp_path):
+    for name, size in (("fight/a", (400, 300)), ("nofight/b", (640, 360))):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        for number in range(8):
+            pixels = np.full((*size[::-1], 3), 20 * number, np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "set" / name / f"{number}.png")
+    equal_clips(tmp_path / "equal", tmp_path / "set", split="", seconds=2.0)
+    clips = list(read_clips(tmp_path / "equal", "val"))
+    assert [clip.label for clip in clips] == [1, 0] and all(clip.seconds is None for clip in clips)
+    for clip in clips:
+        with ClipReader(clip.files[0]) as reader:
+            assert reader.size == EQUAL and reader.count() == 8 and reader.duration == pytest.approx(2.0, abs=0.05)
+    with pytest.raises(RecordError, match="is a video file"):
+        equal_clips(tmp_path / "again", tmp_path / "equal", split="", seconds=2.0)
