@@ -24,6 +24,7 @@ from assistant.command import run
 from assistant.errors import RecordError
 from assistant.regions import find_regions
 from data.augment import hard_normal
+from data.clip_talks import write_talks as write_clip_talks
 from data.clips import read_clips
 from data.event_sets import write_equal, write_events
 from data.exam_sets import write_questions, write_visa_dr
@@ -221,7 +222,8 @@ def events(
         event=Counter(row["event"] or "none" for row in rows), world=Counter(row["category"] for row in rows),
         camera=Counter(row["camera"] for row in rows),
     )  # fmt: skip
-    typer.echo(f"wrote {len(rows)} clips to {out}")
+    file, said = write_clip_talks(out, fold, seed)
+    typer.echo(f"wrote {len(rows)} clips to {out}, and {said} conversations about them to {file.name}")
 
 
 @app.command("equal-clips")

@@ -12,11 +12,13 @@ from assistant.clip_reader import ClipReader
 from assistant.errors import RecordError
 from data.build import equal_clips
 from data.build import events as build_events
+from data.clip_talks import talk
 from data.clips import read_clips
 from data.event_sets import EQUAL
 from data.events import RATE, draw_clip
 from data.places import EVENTS, HEIGHT, STILL, WIDTH, WORLDS, draw_place, sources
 from data.readers import read_manifest
+from data.talks import check, conversations
 from eval.tasks import Task, samples_of
 from tests.clipmaker import moving_square, write_clip
 
@@ -103,6 +105,23 @@ def test_a_set_reads_back_with_spans_references_and_pairs(folder):
     assert [sample.clip.name for sample in samples_of(Task.video, folder)] == [clip.name for clip in clips]
     assert not list(read_manifest(folder))  # no picture among them
     assert (folder / "val.png").is_file() and "--fold train" in (folder / "DATASHEET.md").read_text()
+
+
+def test_conversations_about_a_set_are_true_of_it_and_fit_to_train_on(folder):
+    rows = [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
+    rows = [row for row in rows if row["fold"] == "val"]
+    assert check(folder / "conversations-val.json") == (4, 0, [])
+    for row, said in zip(rows, conversations(folder / "conversations-val.json"), strict=True):
+        assert said.clip == str(folder / row["clip"]) and said.turns[0][0].startswith("<image>")
+    for seed in range(30):
+        for row in rows:
+            (question, answer), *others = talk(row, np.random.default_rng(seed))
+            assert answer.startswith("Yes") == (bool(row["label"]) != ("normal" in question))
+            for _, text in [(question, answer), *others]:
+                if row["label"]:
+                    assert f"{row['spans'][0][0]:.1f} s" in text
+                else:
+                    assert not any(sign.isdigit() for sign in text)
 
 
 @pytest.mark.parametrize(
