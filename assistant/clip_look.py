@@ -52,7 +52,7 @@ MOST_KEYS = 4
 MAX_NORMAL = 24
 """Looks at normal clips or frames in all."""
 UNMEASURED = "How often this is right of clips has not been measured: take verdict and confidence as a hint."
-"""Said of every clip where the gains were not fitted."""
+"""Said of every clip until its figures are known on a whole validation set."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,8 +214,7 @@ class LooksAtClips:
             normal=known.words if known else "",
             rules=asked or (known.rules if known else ()),
         )
-        unmeasured = () if self.clip_gains.source else (UNMEASURED,)
-        warnings = (*unmeasured, *notes, *(known.notes if known else ()), *weighed.notes)
+        warnings = (UNMEASURED, *notes, *(known.notes if known else ()), *weighed.notes)
         took = time.perf_counter() - start
         return replace(chosen, clip=facts, warnings=tuple(dict.fromkeys(warnings)), look_s=took)
 
