@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,11 +20,12 @@ from torch import Tensor
 
 from assistant.alignment import Keypoints, keypoints, similarity, unwarped, warped
 from assistant.calibration import Calibration, logit
+from assistant.clip_gains import ClipGains, Weighing
 from assistant.clip_plan import BUDGET, closer_times, coarse_count, even_times
 from assistant.clip_reader import ClipReader, Grab
-from assistant.clip_words import checked_rules, drafted_rules
+from assistant.clip_words import checked_rules, reason_words, rules_of
 from assistant.errors import MediaError
-from assistant.motion import Motion, Mover, camera_word, motion_between, motion_words
+from assistant.motion import Motion, camera_word, motion_between, motion_words
 from assistant.reference import residuals
 from assistant.regions import find_regions
 from assistant.spans import find_spans, smoothed
@@ -35,35 +37,22 @@ if TYPE_CHECKING:
     from assistant.processing import LookTwiceProcessor
 
 SIDE = 640
-"""Longest side that frames of a clip are looked at, pixels."""
+"""Longest side that frames of a clip are decoded at, pixels."""
+LOOK_SIDE = 288
+"""Square root of the pixels that frames of a clip are looked at with; key frames are looked at as pictures are."""
 STEP = 0.15
 """Seconds to the later frame that shows what moves."""
 LEAST_GAP = 0.1
 """Seconds between two looks at least."""
 THRESHOLD = 0.5
+STEEP = 4.0
+"""Logits by which a cell at twice its channel's zero is over the tipping point of the map."""
 MOST_KEYS = 4
 """Key frames of a clip: the first, the highest peaks, the last."""
-MAX_NORMAL = 32
+MAX_NORMAL = 24
 """Looks at normal clips or frames in all."""
-SOURCES = {True: "chosen by hand for clips with a normal clip", False: "chosen by hand for clips without a normal clip"}
 UNMEASURED = "How often this is right of clips has not been measured: take verdict and confidence as a hint."
-"""Said of every clip until its gains are fitted and its figures are known."""
-
-
-@dataclass(frozen=True)
-class Weighing:
-    """Evidence of a frame, a logit: bias + sum of gains x what is unusual, channels as CHANNELS and the model's own."""
-
-    bias: float
-    gains: tuple[float, float, float, float]
-    zeros: tuple[float, float, float]
-    """Values of the channels' cells from which they are shown as suspicious."""
-
-
-HELD = Weighing(-4.0, (8.0, 8.0, 10.0, 0.3), (0.25, 0.25, 0.15))
-"""With a normal clip; chosen by hand, not fitted."""
-ALONE = Weighing(-5.5, (4.0, 0.0, 3.0, 0.3), (0.9, 9.0, 0.9))
-"""Without one; chosen by hand, not fitted."""
+"""Said of every clip until its figures are known on a whole validation set."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +81,16 @@ class Normality:
 
 
 @dataclass(frozen=True, eq=False)
+class Measured:
+    """Of n frames: times in seconds, sums [n, 4] by channel and the look's own, cells [n, 3, h, w]; seconds in all."""
+
+    times: list[float]
+    sums: Tensor
+    cells: Tensor
+    duration: float
+
+
+@dataclass(frozen=True, eq=False)
 class _Seen:
     """One frame as the model sees it, before it is moved onto an anchor."""
 
@@ -99,7 +98,10 @@ class _Seen:
     looks: Tensor
     evidence: float
     motion: Motion | None
-    keypoints: Keypoints | None
+
+    @cached_property
+    def keypoints(self) -> Keypoints:
+        return keypoints(self.frame.pixels)
 
 
 class LooksAtClips:
@@ -108,6 +110,7 @@ class LooksAtClips:
     model: LookTwiceForConditionalGeneration
     processor: LookTwiceProcessor
     calibration: Calibration
+    clip_gains: ClipGains
     look: Callable[..., Look]
 
     def learn_normal(self, sources: Sequence[ClipFile | os.PathLike | bytes | Media]) -> Normality:
@@ -131,7 +134,7 @@ class LooksAtClips:
                 notes += source.notes
             else:
                 with _opened(source) as reader:
-                    count = min(share, max(8, round(4 * reader.duration)))
+                    count = min(share, max(8, round(3 * reader.duration)))
                     times = even_times(reader.duration, count)
                     frames = [
                         Grab(_later(grab.frame, offset), grab.later and _later(grab.later, offset))
@@ -140,8 +143,8 @@ class LooksAtClips:
                     length += reader.duration
                     notes += reader.notes
             for grab in frames:
-                size = size or self.processor.fit_size(*grab.frame.size)
-                seen.append(self._see(grab, size, moving=True))
+                size = size or self.processor.fit_size(*grab.frame.size, side=LOOK_SIDE)
+                seen.append(self._see(grab, size))
             offset = seen[-1].frame.time + 2.0  # seconds apart: nothing of one clip is near another one
         if not seen:
             raise MediaError("Of the normal clip no frame can be decoded.")
@@ -152,7 +155,7 @@ class LooksAtClips:
         words = f"{length:.1f} s of a normal clip" if length else f"{len(seen)} normal frames"
         return Normality(
             learn(moments), anchor, size, max(one.evidence for one in seen), moves, words,
-            _drafted(camera, seen) if moves else (), tuple(dict.fromkeys(notes)),
+            rules_of(camera, [one.motion for one in seen if one.motion]) if moves else (), tuple(dict.fromkeys(notes)),
         )  # fmt: skip
 
     def look_clip(
@@ -162,6 +165,7 @@ class LooksAtClips:
         *,
         rules: str = "",
         budget: int = BUDGET,
+        most_keys: int = MOST_KEYS,
     ) -> Look:
         """Looks at a clip; the cost follows the budget, not the clip's length.
 
@@ -170,6 +174,7 @@ class LooksAtClips:
             normal: normal clips or frames of the same scene, or what `learn_normal` kept of them.
             rules: of normality, in the user's words; left out, those that `learn_normal` drafted are taken.
             budget: frames that are looked at in all, >= 3.
+            most_keys: key frames that are looked at as pictures are, >= 1; with 1 the most suspicious one only.
 
         Returns:
             The look at the most suspicious frame, its `clip` holding what was measured over the whole clip; `score`
@@ -196,7 +201,7 @@ class LooksAtClips:
         times = [one.frame.time for one in seen]
         scores = smoothed(times, torch.sigmoid(weighed.logits).tolist()).tolist()
         spans = find_spans(times, scores, THRESHOLD, duration)
-        keys = self._keys(seen, weighed, scores, spans, name)
+        keys = self._keys(seen, weighed, scores, spans, name, most_keys)
         chosen = keys[int(np.argmax(scores))]
         spans = tuple(self._told(span, seen, weighed, keys, known) for span in spans)
         facts = ClipFacts(
@@ -213,16 +218,41 @@ class LooksAtClips:
         took = time.perf_counter() - start
         return replace(chosen, clip=facts, warnings=tuple(dict.fromkeys(warnings)), look_s=took)
 
+    def measure_clip(
+        self, source: ClipFile | os.PathLike | bytes, known: Sequence[Normality | None], count: int = BUDGET
+    ) -> list[Measured]:
+        """What is unusual in a clip's evenly spread frames, unweighed: what gains are fitted to.
+
+        Args:
+            source: as of `look_clip`.
+            known: of the same place, one answer each; None for the clip held against itself.
+            count: frames, >= 3.
+
+        Raises:
+            MediaError: the clip cannot be used.
+        """
+        with _opened(source) as reader:
+            size = next((one for one in known if one is not None), None)
+            seen = list(self._seen(reader, even_times(reader.duration, count), size))
+            if not seen:
+                raise MediaError(f"Of '{reader.name}' no frame can be decoded.")
+            duration = reader.duration
+        found = []
+        for one in known:
+            weighed = self._weighed(seen, one)
+            found.append(Measured([moment.frame.time for moment in seen], weighed.sums, weighed.cells, duration))
+        return found
+
     def _seen(self, reader: ClipReader, times: Sequence[float], known: Normality | None) -> Iterator[_Seen]:
         """The frames at these times as the model sees them; frames that come twice are left out."""
         last = -1.0
         for grab in reader.frames(times, after=STEP, side=SIDE):
             if grab.frame.time > last:
                 last = grab.frame.time
-                size = known.size if known else self.processor.fit_size(*grab.frame.size)
-                yield self._see(grab, size, moving=True)
+                size = known.size if known else self.processor.fit_size(*grab.frame.size, side=LOOK_SIDE)
+                yield self._see(grab, size)
 
-    def _see(self, grab: Grab, size: tuple[int, int], *, moving: bool) -> _Seen:
+    def _see(self, grab: Grab, size: tuple[int, int]) -> _Seen:
         pixels = self.processor.pixels(grab.frame.pixels, size)
         with torch.inference_mode():
             features = self.model.look_model.tower(pixels)
@@ -233,7 +263,7 @@ class LooksAtClips:
         if grab.later is not None and grab.later.time > grab.frame.time:
             motion = motion_between(grab.frame, grab.later, grid)
         evidence = self.calibration.logit(float(output.score_logit[0])) - logit(self.calibration.threshold)
-        return _Seen(grab.frame, looks, evidence, motion, keypoints(grab.frame.pixels) if moving else None)
+        return _Seen(grab.frame, looks, evidence, motion)
 
     def _weighed(self, seen: Sequence[_Seen], known: Normality | None) -> _Weighed:
         """Evidence of every frame and cell, held against the normal clip or the clip itself."""
@@ -246,7 +276,7 @@ class LooksAtClips:
             )
         if not known and camera == "moving":
             anchor = seen[len(seen) // 2].keypoints
-        ways = [similarity(one.keypoints, anchor) if anchor and one.keypoints else None for one in seen]
+        ways = [similarity(one.keypoints, anchor) if anchor else None for one in seen]
         if anchor and sum(way is None for way in ways) > len(ways) // 2:
             notes.append("The camera moves too far to compare places: only part of the clip was held against the rest.")
         moments = [_moment(one, anchor, way) for one, way in zip(seen, ways, strict=True)]
@@ -258,19 +288,21 @@ class LooksAtClips:
         moves = any(one.motion and one.motion.movers for one in seen)
         # a clip in which nothing moves is a picture, on which the model's own threshold holds
         level = known.evidence if known else float(own.median()) if moves else 0.0
-        weighing = HELD if known else ALONE
+        weighing = self.clip_gains.held if known else self.clip_gains.alone
         sums = torch.cat([summed(cells), (own - level).clamp(-6, 6)[:, None]], dim=1)  # [n, 4]
-        parts = sums * torch.tensor(weighing.gains)
-        return _Weighed(weighing.bias + parts.sum(dim=1), parts, cells, ways, weighing, camera, tuple(notes))
+        over = torch.from_numpy(weighing.over([one.frame.time for one in seen], sums.numpy()))
+        parts = over * torch.tensor(weighing.gains)
+        return _Weighed(weighing.bias + parts.sum(dim=1), sums, parts, cells, ways, weighing, camera, tuple(notes))
 
     def _keys(
-        self, seen: Sequence[_Seen], weighed: _Weighed, scores: Sequence[float], spans: Sequence[Span], name: str
-    ) -> dict[int, Look]:
+        self, seen: Sequence[_Seen], weighed: _Weighed, scores: Sequence[float], spans: Sequence[Span], name: str,
+        most: int,
+    ) -> dict[int, Look]:  # fmt: skip
         """Looks at the key frames by index: the first, the highest peaks, the last, and the highest score of all."""
         times = [one.frame.time for one in seen]
         peaks = [times.index(span.peak) for span in sorted(spans, key=lambda span: -span.score)]
         wanted = [int(np.argmax(scores)), *peaks[: MOST_KEYS - 2], 0, len(seen) - 1]
-        chosen = sorted(dict.fromkeys(wanted))
+        chosen = sorted(list(dict.fromkeys(wanted))[:most])
         return {index: self._key(seen[index], weighed, index, scores[index], name) for index in chosen}
 
     def _key(self, one: _Seen, weighed: _Weighed, index: int, score: float, name: str) -> Look:
@@ -285,8 +317,12 @@ class LooksAtClips:
         regions = find_regions(heatmap, look.thumbnail, SUSPICIOUS, look.size)
         return replace(
             look, score=float(score), heatmap=heatmap, regions=regions, kinds=look.kinds if regions else (),
-            threshold=THRESHOLD, threshold_source=SOURCES[weighed.weighing is HELD], doubt="", warnings=(),
+            threshold=THRESHOLD, threshold_source=self._gains_source(weighed.weighing), doubt="", warnings=(),
         )  # fmt: skip
+
+    def _gains_source(self, weighing: Weighing) -> str:
+        how = "with a normal clip" if weighing is self.clip_gains.held else "without a normal clip"
+        return f"{self.clip_gains.source or 'chosen by hand'}, for clips {how}"
 
     def _told(
         self, span: Span, seen: Sequence[_Seen], weighed: _Weighed, keys: dict[int, Look], known: Normality | None
@@ -301,14 +337,18 @@ class LooksAtClips:
             found = find_regions(shown, blank, SUSPICIOUS, (shown.shape[1], shown.shape[0]))
             place = found[0].place if found else ""
         channel = int(weighed.parts[index].argmax())
-        return replace(span, place=place, reason=_reason(channel, seen[index].motion, place, known is not None))
+        return replace(span, place=place, reason=reason_words(channel, seen[index].motion, place, known is not None))
 
 
 @dataclass(frozen=True, eq=False)
 class _Weighed:
-    """Evidence over a clip: logits [n], parts [n, 4] by channel, cells [n, 3, h, w], and how frames were moved."""
+    """Evidence over a clip: logits [n], sums and parts [n, 4] by channel, cells [n, 3, h, w], how frames were moved.
+
+    A part is a sum times its gain.
+    """
 
     logits: Tensor
+    sums: Tensor
     parts: Tensor
     cells: Tensor
     ways: list[np.ndarray | None]
@@ -318,9 +358,9 @@ class _Weighed:
 
     def map_of(self, index: int, size: tuple[int, int]) -> Tensor:
         """[h, w] 0..1 of a frame in its own view: SUSPICIOUS where a channel reaches what is suspicious."""
-        gains = torch.tensor(self.weighing.gains[:3]).view(3, 1, 1)
+        used = torch.tensor(self.weighing.gains[:3]).view(3, 1, 1) > 0
         zeros = torch.tensor(self.weighing.zeros).view(3, 1, 1)
-        heat = torch.sigmoid(2 * (gains * (self.cells[index] - zeros)).amax(dim=0))
+        heat = (torch.sigmoid(STEEP * (self.cells[index] / zeros - 1)) * used).amax(dim=0)
         way = self.ways[index]
         return heat if way is None else unwarped(heat, way, size[1] / size[0])
 
@@ -344,7 +384,7 @@ def _moment(one: _Seen, anchor: Keypoints | None, way: np.ndarray | None = None)
         velocity = torch.zeros(2, *one.looks.shape[1:])
     else:
         velocity = torch.from_numpy(one.motion.velocity)
-    if way is None and anchor is not None and one.keypoints is not None:
+    if way is None and anchor is not None:
         way = similarity(one.keypoints, anchor)
     if way is None:
         seen = torch.ones(one.looks.shape[1:], dtype=torch.bool)
@@ -352,32 +392,3 @@ def _moment(one: _Seen, anchor: Keypoints | None, way: np.ndarray | None = None)
     aspect = one.frame.size[1] / one.frame.size[0]
     moved, seen = warped(torch.cat([one.looks, velocity]), way, aspect)
     return Moment(F.normalize(moved[:-2], dim=0), moved[-2:], seen, one.frame.time)
-
-
-def _drafted(camera: str, seen: Sequence[_Seen]) -> tuple[str, ...]:
-    """Rules from what moved in normal frames."""
-    motions = [one.motion for one in seen if one.motion]
-    movers = [mover for motion in motions for mover in motion.movers]
-    return drafted_rules(
-        camera,
-        max((len(motion.movers) for motion in motions), default=0),
-        [mover.speed for mover in movers],
-        [mover.direction for mover in movers],
-        [mover.place for mover in movers],
-        max((mover.area for mover in movers), default=0.0),
-    )
-
-
-def _reason(channel: int, motion: Motion | None, place: str, held: bool) -> str:
-    """What sets a moment apart, in words."""
-    usually = "it usually is" if held else "the rest of the clip"
-    if channel == 0:
-        return f"something is there, or gone, and stays, unlike {usually}"
-    if channel == 1:
-        return "something looks unlike anything that is usual there"
-    if channel == 2:
-        movers: Sequence[Mover] = motion.movers if motion else ()
-        moving = next((one for one in movers if one.place == place), movers[0] if movers else None)
-        how = f"moves {moving.direction} at {moving.speed:.2f} picture widths a second" if moving else "moves"
-        return f"something {how}, which is unusual {'there' if held else 'in this clip'}"
-    return "the picture itself looks defective"

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from assistant.errors import QuestionError
+from assistant.motion import Motion, Mover
 from assistant.prompts import asks_verdict
 from assistant.types import ClipFacts, Span
 
@@ -108,6 +109,34 @@ def drafted_rules(
     rules.append(f"It moves in the {_usual(places)}.")
     rules.append(f"It fills at most {100 * area:.1f} % of the picture.")
     return tuple(rules)
+
+
+def rules_of(camera: str, motions: Sequence[Motion]) -> tuple[str, ...]:
+    """Rules from what moved in normal frames."""
+    movers = [mover for motion in motions for mover in motion.movers]
+    return drafted_rules(
+        camera,
+        max((len(motion.movers) for motion in motions), default=0),
+        [mover.speed for mover in movers],
+        [mover.direction for mover in movers],
+        [mover.place for mover in movers],
+        max((mover.area for mover in movers), default=0.0),
+    )
+
+
+def reason_words(channel: int, motion: Motion | None, place: str, held: bool) -> str:
+    """What sets a moment apart, in words; `channel` counts `usual.CHANNELS` and the look itself."""
+    usually = "it usually is" if held else "the rest of the clip"
+    if channel == 0:
+        return f"something is there, or gone, and stays, unlike {usually}"
+    if channel == 1:
+        return "something looks unlike anything that is usual there"
+    if channel == 2:
+        movers: Sequence[Mover] = motion.movers if motion else ()
+        moving = next((one for one in movers if one.place == place), movers[0] if movers else None)
+        how = f"moves {moving.direction} at {moving.speed:.2f} picture widths a second" if moving else "moves"
+        return f"something {how}, which is unusual {'there' if held else 'in this clip'}"
+    return "the picture itself looks defective"
 
 
 def _usual(words: Sequence[str]) -> str:

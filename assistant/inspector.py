@@ -69,6 +69,7 @@ class Inspector(LooksAtClips):
         self.profile, self.load_s = profile, load_s
         self.model, self.processor, self.calibration = loaded.model, loaded.processor, loaded.calibration
         self.familiar = loaded.familiar
+        self.clip_gains = loaded.clip_gains
         self.runtime = runtime or TransformersRuntime(self.model, self.processor.tokenizer)
         self.first_words: WeakKeyDictionary[Look, float] = WeakKeyDictionary()
 

@@ -9,6 +9,7 @@ import torch
 from transformers.utils import logging as transformers_logging
 
 from assistant.calibration import Calibration
+from assistant.clip_gains import CLIPS_FILE, ClipGains
 from assistant.configuration import LookTwiceConfig
 from assistant.errors import ProfileError
 from assistant.familiar import Familiar
@@ -44,6 +45,7 @@ class Loaded:
     processor: LookTwiceProcessor
     calibration: Calibration
     familiar: Familiar | None = None
+    clip_gains: ClipGains = ClipGains()
 
 
 def compose(profile: Profile, *, stage: str = "all", **options: Any) -> Loaded | OneVisionLoaded:
@@ -86,4 +88,6 @@ def compose(profile: Profile, *, stage: str = "all", **options: Any) -> Loaded |
         calibration = Calibration.load(calibration_file)
     familiar_file = profile.weights / FAMILIAR_FILE
     familiar = Familiar.load(familiar_file, config.vision_config.token_size) if familiar_file.is_file() else None
-    return Loaded(model.eval().requires_grad_(False), LookTwiceProcessor(tokenizer, config), calibration, familiar)
+    model.eval().requires_grad_(False)
+    gains = ClipGains.load(profile.weights / CLIPS_FILE)
+    return Loaded(model, LookTwiceProcessor(tokenizer, config), calibration, familiar, gains)

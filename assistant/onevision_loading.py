@@ -21,6 +21,7 @@ from transformers import (
 )
 
 from assistant.calibration import Calibration
+from assistant.clip_gains import ClipGains
 from assistant.errors import WeightsError
 from assistant.familiar import Familiar
 from assistant.onevision import OneVision
@@ -58,6 +59,7 @@ class OneVisionLoaded:
     processor: OneVisionProcessor
     calibration: Calibration
     familiar: Familiar | None = None
+    clip_gains: ClipGains = ClipGains()
 
 
 def local_folder(name: str | Path, what: str) -> Path:

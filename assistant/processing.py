@@ -17,7 +17,7 @@ from assistant.prompts import look_text, neutralise
 from assistant.types import Look, Region
 
 
-def fit_size(width: int, height: int, config: LookTwiceVisionConfig) -> tuple[int, int]:
+def fit_size(width: int, height: int, config: LookTwiceVisionConfig, side: int | None = None) -> tuple[int, int]:
     """Size at which the tower looks at a picture.
 
     Keeps the picture's aspect (up to `max_aspect`) and the pixel budget of `image_side` squared, in whole cells of
@@ -25,14 +25,16 @@ def fit_size(width: int, height: int, config: LookTwiceVisionConfig) -> tuple[in
 
     Args:
         width, height: pixels of the picture, >= 1.
+        config: of the tower.
+        side: square root of the pixel budget, `image_side` when left out.
 
     Returns:
         (width, height) in pixels, multiples of the coarsest stride.
     """
-    stride = config.strides[-1]
+    stride, side = config.strides[-1], side or config.image_side
     aspect = min(max(width / height, 1 / config.max_aspect), config.max_aspect)
-    rows = max(1, round(config.image_side / math.sqrt(aspect) / stride))
-    columns = max(1, round(config.image_side * math.sqrt(aspect) / stride))
+    rows = max(1, round(side / math.sqrt(aspect) / stride))
+    columns = max(1, round(side * math.sqrt(aspect) / stride))
     return columns * stride, rows * stride
 
 
@@ -86,9 +88,9 @@ class LookTwiceProcessor:
         size = size or fit_size(picture.shape[1], picture.shape[0], config)
         return normalise(resize(picture, size), config).unsqueeze(0)
 
-    def fit_size(self, width: int, height: int) -> tuple[int, int]:
+    def fit_size(self, width: int, height: int, side: int | None = None) -> tuple[int, int]:
         """(width, height) at which a picture of so many pixels is looked at, see `fit_size`."""
-        return fit_size(width, height, self.config.vision_config)
+        return fit_size(width, height, self.config.vision_config, side)
 
     @property
     def tile_side(self) -> int:

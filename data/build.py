@@ -1,9 +1,9 @@
-"""Writes training sets: `python -m data.build drawn|records|conversations OUT`; `check FILE` reads one critically.
+"""Writes sets: `python -m data.build drawn|events|records|conversations OUT`; `check FILE` reads one critically.
 
 `drawn` makes a set of our own from scikit-image's photographs and drawn products, half of it with drawn defects, in
 the manifest layout that the trainers and the evaluation read. `records` packs a set of any layout into parquet
 (datasets). `conversations` turns the records of a set into instruction data, as parquet and as LLaVA conversation
-JSON. All come with a datasheet.
+JSON. `events` makes clips of drawn events. All come with a datasheet.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ from assistant.command import run
 from assistant.errors import RecordError
 from assistant.regions import find_regions
 from data.augment import hard_normal
+from data.clip_talks import write_talks as write_clip_talks
+from data.clips import read_clips
+from data.event_sets import write_equal, write_events
 from data.exam_sets import write_questions, write_visa_dr
 from data.instruct import Facts, conversation
 from data.knowledge import kind_of
@@ -31,6 +34,7 @@ from data.layouts import AUTO, LAYOUTS, read_records, root_of
 from data.layouts_talks import llava
 from data.parquet import relative, write_records
 from data.photos import NORMAL_PHOTOGRAPHS, photograph
+from data.places import FOLDS
 from data.products import PRODUCTS, draw_product
 from data.schema import Record
 from data.synth import draw_defect
@@ -196,6 +200,43 @@ def visa_dr(
     _new_folder(out)
     write_visa_dr(out, count, side, seed)
     typer.echo(f"wrote {3 * count} pictures to {out}: next, python -m eval.run visa_dr --data {out} --out RUN")
+
+
+@app.command()
+def events(
+    out: Annotated[Path, typer.Argument(help="Folder of the set; the other fold's clips there are kept.")],
+    count: Annotated[int, typer.Option(min=2, help="Clips, half of them with an event.")] = 200,
+    seed: int = 0,
+    fold: Annotated[str, typer.Option(help="train or val; they share no photograph and no drawn family.")] = "val",
+) -> None:
+    """Makes clips of drawn events, each beside normal clips of the same place; a contact sheet lies beside them."""
+    if fold not in FOLDS:
+        raise RecordError(f"There is no fold {fold!r}.", f"Folds: {', '.join(FOLDS)}.")
+    _new_folder(out)
+    rows = write_events(out, count, seed, fold)
+    _datasheet(
+        out, "Drawn events", f"python -m data.build events OUT --count {count} --seed {seed} --fold {fold}",
+        "Places and movers drawn by this project over its own surfaces and photographs that come with scikit-image "
+        "(licences as stated there); spans, places and words are of the drawing itself. The table is of the fold that "
+        "was written last.",
+        event=Counter(row["event"] or "none" for row in rows), world=Counter(row["category"] for row in rows),
+        camera=Counter(row["camera"] for row in rows),
+    )  # fmt: skip
+    file, said = write_clip_talks(out, fold, seed)
+    typer.echo(f"wrote {len(rows)} clips to {out}, and {said} conversations about them to {file.name}")
+
+
+@app.command("equal-clips")
+def equal_clips(
+    out: Annotated[Path, typer.Argument(help="New folder of the set.")],
+    data: Annotated[Path, typer.Option(help="Folder of a set of clips, each a folder of frames.")],
+    split: Annotated[str, typer.Option(help="Fold of a manifest; all when empty.")] = "val",
+    seconds: Annotated[float, typer.Option(min=0.1, help="Seconds that the frames of a clip cover.")] = 2.0,
+) -> None:
+    """Brings clips to one size, rate and coding: a label must not be told by how a clip was stored."""
+    _new_folder(out)
+    rows = write_equal(out, list(read_clips(data, split)), seconds)
+    typer.echo(f"wrote {len(rows)} clips to {out}: next, python -m eval.run video --data {out} --out RUN")
 
 
 def facts_of(record: Record) -> Facts:

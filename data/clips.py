@@ -28,6 +28,8 @@ class Clip:
         label: 0 normal, 1 anomalous somewhere.
         spans: (first, last) anomalous frames, last included, when known; () for a normal clip; None when only the
             label is known.
+        seconds: the same spans as (start, end) in seconds, for sets that are labelled so; `spans` is then None.
+        reference: normal clips of the same place.
     """
 
     name: str
@@ -36,6 +38,8 @@ class Clip:
     category: str
     label: int
     spans: tuple[tuple[int, int], ...] | None = None
+    seconds: tuple[tuple[float, float], ...] | None = None
+    reference: tuple[Path, ...] = ()
 
     @property
     def is_video(self) -> bool:
@@ -48,12 +52,19 @@ class Clip:
             return None
         return [int(any(first <= frame <= last for first, last in self.spans)) for frame in frames]
 
+    def time_labels(self, times: Sequence[float]) -> list[int] | None:
+        """0 or 1 at these times in seconds; None when only the clip's label is known, or frames are labelled."""
+        if self.seconds is None:
+            return None
+        return [int(any(start <= time < end for start, end in self.seconds)) for time in times]
+
 
 def read_clips(path: Path, split: str = "") -> Iterator[Clip]:
-    """Clips of a set: `manifest.jsonl` with `frames`, a UCF-Crime style list, or class folders of clips.
+    """Clips of a set: `manifest.jsonl` with `frames` or `clip`, a UCF-Crime style list, or class folders of clips.
 
-    In class folders a clip is a video file or a folder of frames; `normal`, `good`, `ok` and names that begin with
-    "no" hold normal clips. Frame labels may lie beside a clip as `<name>.npy` or `<name>.txt`, one 0 or 1 a frame.
+    Rows with `clip` are as `data.event_sets` writes them. In class folders a clip is a video file or a folder of
+    frames; `normal`, `good`, `ok` and names that begin with "no" hold normal clips. Frame labels may lie beside a clip
+    as `<name>.npy` or `<name>.txt`, one 0 or 1 a frame.
 
     Args:
         split: fold of a manifest; "" for all.
@@ -144,9 +155,12 @@ def _manifest(file: Path, split: str) -> Iterator[Clip]:
             continue
         place = Row(f"{file.name} line {number}", file.parent)
         row = parse_json(line, place.where)
-        if not isinstance(row, dict) or "frames" not in row:
+        if not isinstance(row, dict) or not {"frames", "clip"} & row.keys():
             continue
         if split and row.get("fold") != split:
+            continue
+        if "clip" in row:
+            yield _video(place, row)
             continue
         files = tuple(place.picture(name) for name in row["frames"])
         label = row.get("label")
@@ -156,6 +170,30 @@ def _manifest(file: Path, split: str) -> Iterator[Clip]:
             str(Path(row["frames"][0]).parent), files, str(row.get("dataset", "clips")), str(row.get("category", "")),
             label, () if label == 0 else None,
         )  # fmt: skip
+
+
+def _video(place: Row, row: dict) -> Clip:
+    """The clip of a row with `clip`, `label`, `spans` in seconds (left out: unknown) and `reference`."""
+    label, spans = row.get("label"), row.get("spans")
+    if label not in (0, 1):
+        raise place.bad(f"label is {label!r}, not 0 or 1")
+    if spans is not None and not _are_spans(spans):
+        raise place.bad("spans are not pairs of start and end in seconds")
+    if spans is not None and bool(spans) != bool(label):
+        raise place.bad(f"label is {label}, but there are {len(spans)} spans")
+    file, *reference = (place.picture(name) for name in (row["clip"], *row.get("reference", ())))
+    return Clip(
+        str(row["clip"]), (file,), str(row.get("dataset", "clips")), str(row.get("category", "")), label,
+        None, None if spans is None else tuple((float(start), float(end)) for start, end in spans), tuple(reference),
+    )  # fmt: skip
+
+
+def _are_spans(spans: object) -> bool:
+    return isinstance(spans, list) and all(
+        isinstance(span, list) and len(span) == 2 and all(isinstance(end, (int, float)) for end in span)
+        and 0 <= span[0] < span[1]
+        for span in spans
+    )  # fmt: skip
 
 
 def _annotated(root: Path, listed: Path) -> Iterator[Clip]:

@@ -129,7 +129,7 @@ def _manifest_row(place: Row, number: int, line: bytes) -> Record | None:
     row = parse_json(line, place.where)
     if not isinstance(row, dict):
         raise place.bad("not a JSON object")
-    if "frames" in row:
+    if "frames" in row or "clip" in row:
         return None
     try:
         dataset, category, label = str(row["dataset"]), str(row["category"]), row["label"]

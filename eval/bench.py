@@ -1,4 +1,4 @@
-"""Speed and memory on this machine, as a table: `python -m eval.bench [--profile NAME] [--batch] [--scoring]`.
+"""Speed and memory on this machine, as a table: `python -m eval.bench [--profile NAME] [--batch|--clips|--scoring]`.
 
 Start-up is measured in a fresh process, as a user meets it. The peer of the look is the bare tower at the same size:
 what is above it is our selector, heatmap head and regions. The peer of the words is the time that reading the language
@@ -27,10 +27,12 @@ from rich.console import Console
 from rich.table import Table
 
 from assistant import command, load
+from assistant.clip_plan import BUDGET
 from assistant.errors import LookTwiceError
 from assistant.inspector import Inspector
 from assistant.prompts import DEFAULT_QUESTION
 from assistant.reference import residuals
+from data.event_sets import write_clip
 
 BARS = {
     "look at 320 px, p50": (0.150, "s"),
@@ -39,10 +41,14 @@ BARS = {
     "ready to answer": (15.0, "s"),
     "batch of 200 pictures": (180.0, "s"),
     "batch of 200 pictures, peak memory": (2500.0, "MB"),
+    "clip of 10 s at 480p, to the first word": (8.0, "s"),
+    "clip of 10 s at 480p, peak memory": (1800.0, "MB"),
     "scoring of 1000 predictions": (60.0, "s"),
     "scoring of 1000 predictions, peak memory": (2000.0, "MB"),
 }
 """What the project promises on 2 cores."""
+CLIP_RATE = 10
+"""Frames a second of the measured clips."""
 
 
 def median_seconds(work: Callable[[], Any], repeats: int) -> float:
@@ -114,6 +120,41 @@ def _measured(arguments: list[str]) -> dict[str, float]:
     if run.returncode:
         raise LookTwiceError(f"{' '.join(arguments[:2])} ended with an error.")
     return {"seconds": time.perf_counter() - start, "peak_mb": float(run.stdout) / 1024}
+
+
+def clip_times(inspector: Inspector, lengths: tuple[int, int] = (10, 60)) -> dict[str, float]:
+    """Seconds to the verdict and first word of clips of two lengths, and of the shorter one with half the looks.
+
+    The first two differ by how far the decoder must jump only; the last shows what a look costs.
+    """
+    found = {}
+    with tempfile.TemporaryDirectory() as place:
+        for seconds, budget in ((lengths[0], BUDGET), (lengths[1], BUDGET), (lengths[0], BUDGET // 2)):
+            file = Path(place) / f"{seconds}.mp4"
+            write_clip(file, moving(seconds), CLIP_RATE)
+            start = time.perf_counter()
+            look = inspector.look_clip(file, budget=budget)
+            inspector.finding(look, next(iter(inspector.ask(look, DEFAULT_QUESTION))))
+            what = f"clip of {seconds} s at 480p, to the first word" + ("" if budget == BUDGET else f", {budget} looks")
+            found[what] = time.perf_counter() - start
+    return found
+
+
+def clip_peak(profile: str, seconds: int = 10) -> float:
+    """Peak memory (MB) of the command line on a clip of so many seconds."""
+    with tempfile.TemporaryDirectory() as place:
+        write_clip(Path(place) / "clip.mp4", moving(seconds), CLIP_RATE)
+        return _measured(["-m", "assistant", f"{place}/clip.mp4", "--profile", profile])["peak_mb"]
+
+
+def moving(seconds: int) -> np.ndarray:
+    """[n, 480, 640, 3] uint8 at CLIP_RATE: noise that a bright block crosses again and again."""
+    ground = np.random.default_rng(0).integers(90, 160, (480, 640, 3), dtype=np.uint8)
+    frames = np.repeat(ground[None], seconds * CLIP_RATE, axis=0)
+    for number, pixels in enumerate(frames):
+        x = 8 * number % 560
+        pixels[200:280, x : x + 80] = 230
+    return frames
 
 
 def scoring_run(count: int = 1000, side: int = 320) -> dict[str, float]:
@@ -208,6 +249,7 @@ def main(
     profile: str = "embedded",
     repeats: Annotated[int, typer.Option(min=1)] = 15,
     batch: Annotated[bool, typer.Option("--batch", help="Also 200 pictures at once: minutes.")] = False,
+    clips: Annotated[bool, typer.Option("--clips", help="Also clips of 10 s and 60 s.")] = False,
     scoring: Annotated[bool, typer.Option("--scoring", help="Also the scoring of 1000 predictions.")] = False,
     child_run: Annotated[bool, typer.Option("--child", hidden=True)] = False,
 ) -> None:
@@ -231,6 +273,9 @@ def main(
         found = batch_run(profile)
         rows["batch of 200 pictures"] = (found["seconds"], "s")
         rows["batch of 200 pictures, peak memory"] = (found["peak_mb"], "MB")
+    if clips:
+        rows |= {name: (value, "s") for name, value in clip_times(inspector).items()}
+        rows["clip of 10 s at 480p, peak memory"] = (clip_peak(profile), "MB")
     if scoring:
         found = scoring_run()
         rows["scoring of 1000 predictions"] = (found["seconds"], "s")

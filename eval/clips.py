@@ -14,6 +14,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from data.clips import spans_of
 
 Row = dict[str, Any]
+HIT = 0.5
+"""Overlap of times from which an event was found."""
 BUFFER = 0.1
 """Early and late buffer of PATE, as a share of the frames that are scored together, at least one frame."""
 
@@ -84,15 +86,30 @@ def pate_of(labels: np.ndarray, scores: np.ndarray, buffer: int) -> float | None
 def when_iou(rows: Sequence[Row]) -> float | None:
     """How well the time is found: mean over anomalous clips of |called & true| / |called or true| frames.
 
-    A frame is called anomalous where its score reaches the threshold. None without labelled anomalous clips.
+    A frame is called anomalous where it lies in one of the clip's spans; in runs of single frames where its score
+    reaches the threshold. None without labelled anomalous clips.
     """
+    shares = _overlaps(rows)
+    return float(np.mean(shares)) if shares else None
+
+
+def when_hit(rows: Sequence[Row]) -> float | None:
+    """Share of the anomalous clips whose time is found: the overlap of `when_iou` is at least HIT."""
+    shares = _overlaps(rows)
+    return float(np.mean([share >= HIT for share in shares])) if shares else None
+
+
+def _overlaps(rows: Sequence[Row]) -> list[float]:
     shares = []
     for row in rows:
         labels = np.array(row.get("frame_labels") or [], dtype=bool)
         if labels.any():
             called = np.array(row["frame_scores"]) >= row["threshold"]
+            if "spans" in row:
+                times = np.array(row["frames"]) * row["step"]
+                called = np.array([any(start <= at < end for start, end in row["spans"]) for at in times])
             shares.append(float((called & labels).sum() / (called | labels).sum()))
-    return float(np.mean(shares)) if shares else None
+    return shares
 
 
 def spans(row: Row) -> tuple[tuple[int, int], ...]:

@@ -30,6 +30,7 @@ class Looker:
     def __init__(self, inspector: Inspector, mode: Mode, samples: Sequence[Sample]) -> None:
         self.inspector, self.mode, self.samples = inspector, mode, samples
         self._references: tuple[tuple[Path, ...], Any] | None = None
+        self._normal: tuple[tuple[Path, ...], Any] | None = None
         self._batch: tuple[tuple[str, str], Iterator[tuple[Path, Look]]] | None = None
 
     def of(self, sample: Sample) -> Looking | None:
@@ -42,6 +43,14 @@ class Looker:
         if self.mode is Mode.batch:
             return lambda source: self._among_others(sample, source)
         return None
+
+    def normal_of(self, sample: Sample) -> Any:
+        """What is usual where a clip was taken, by its reference clips; () without any and in other modes."""
+        if self.mode is not Mode.reference or not sample.references:
+            return ()
+        if self._normal is None or self._normal[0] != sample.references:
+            self._normal = (sample.references, self.inspector.learn_normal(list(sample.references)))
+        return self._normal[1]
 
     def _among_others(self, sample: Sample, source: Path) -> Look:
         """The picture's look out of its product's batch, which is looked at as a whole and handed on in order."""

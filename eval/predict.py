@@ -26,6 +26,9 @@ TOP = 0.01
 FRAMES = 16
 """Frames of a clip that are looked at unless more are asked for."""
 
+STEP = 0.1
+"""Seconds between two scores of a clip."""
+
 Looking = Callable[[Any], Look]
 """A picture's file or pixels -> its look, with whatever references belong to it."""
 
@@ -134,15 +137,36 @@ def predict_exam(
 
 
 def predict_clip(
-    inspector: Inspector, clip: Clip, looking: Looking | None = None, frames: int = FRAMES
+    inspector: Inspector, clip: Clip, looking: Looking | None = None, frames: int = FRAMES, normal: Any = ()
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The line of a clip: a score a frame, the clip's score being the highest; verdict and map of that frame."""
+    """The line of a clip: a score a frame, the clip's score being the highest; verdict and map of that frame.
+
+    A video file is looked at as a clip, its scores are those of every STEP seconds, between looks on a straight line.
+    Frames in a folder, and a video whose frame numbers are labelled, are looked at as single pictures.
+
+    Args:
+        normal: of the place, as `look_clip` takes it.
+    """
     start = time.perf_counter()
-    numbers, looks = [], []
-    for number, pixels in frames_of(clip, frames):
-        numbers.append(number)
-        looks.append((looking or inspector.look)(pixels))
-    look = max(looks, key=lambda one: one.score)
+    if clip.is_video and not clip.spans:
+        look = inspector.look_clip(clip.files[0], normal, most_keys=1)
+        facts = look.clip
+        times = np.arange(0, max(facts.duration, STEP), STEP).round(3)
+        known = facts.frames
+        scores = np.interp(times, [one.time for one in known], [one.score for one in known]).tolist()
+        numbers = list(range(len(times)))
+        labels = [0] * len(times) if clip.spans == () else clip.time_labels(times.tolist())
+        extra = {
+            "step": STEP, "camera": facts.camera, "looks": len(known), "normal": facts.normal,
+            "spans": [[span.start, span.end] for span in facts.spans],
+        }  # fmt: skip
+    else:
+        numbers, looks = [], []
+        for number, pixels in frames_of(clip, frames):
+            numbers.append(number)
+            looks.append((looking or inspector.look)(pixels))
+        look = max(looks, key=lambda one: one.score)
+        scores, labels, extra = [float(one.score) for one in looks], clip.frame_labels(numbers), {}
     finding = inspector.finding(look, "")
     row = {
         "kind": "clip",
@@ -166,8 +190,9 @@ def predict_clip(
         "top": top_mean(look.heatmap),
         "explanation": "",
         "frames": numbers,
-        "frame_scores": [round(float(one.score), 6) for one in looks],
-        "frame_labels": clip.frame_labels(numbers),
+        "frame_scores": [round(score, 6) for score in scores],
+        "frame_labels": labels,
+        **extra,
         "seconds": round(time.perf_counter() - start, 4),
     }
     return row, kept_of(look)

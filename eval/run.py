@@ -48,9 +48,9 @@ def predicted(
 def _predicted(
     inspector: Inspector, task: Task, sample: Sample, looker: Looker, ask: bool, frames: int
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    looking = looker.of(sample)
+    looking = None if sample.clip is not None and sample.clip.is_video else looker.of(sample)
     if sample.clip is not None:
-        return predict_clip(inspector, sample.clip, looking, frames)
+        return predict_clip(inspector, sample.clip, looking, frames, looker.normal_of(sample))
     if sample.exam is not None:
         return predict_exam(inspector, sample.exam, looking, frames)
     return (predict_yes_no if task is Task.visa_dr else predict)(inspector, sample.record, ask, looking)

@@ -87,11 +87,11 @@ def read_truths(run: Path, count: int) -> list[Seen | None]:
 def groups_of(rows: list[dict[str, Any]], task: str | None, products: bool = False) -> list[tuple[str, str, list[int]]]:
     """(dataset, category or "", indices) of the rows of the table.
 
-    Sets of a manifest, folder or own questions are one row each, MVTec's products one each, for they differ as much as
-    sets do; benchmarks have a row a category, and so has everything with `products`: a peer's scores have no scale that
-    products share.
+    Sets of a manifest, folder, clips or own questions are one row each, MVTec's products one each, for they differ as
+    much as sets do; benchmarks have a row a category, and so has everything with `products`: a peer's scores have no
+    scale that products share.
     """
-    by_set = not products and task in (None, "manifest", "folder", "questions")
+    by_set = not products and task in (None, "manifest", "folder", "questions", "video")
     found: dict[tuple[str, str], list[int]] = {}
     for index, row in enumerate(rows):
         if row["label"] is None or (task == "visa_dr" and row.get("kind") == "exam"):

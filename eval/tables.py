@@ -19,7 +19,7 @@ WORDS = (
     "place_accuracy", "kind_accuracy", "agreement", "place_agreement", "hallucination_rate", "faithfulness",
 )  # fmt: skip
 """Figures of yes or no, of the verdict and of the answers."""
-CLIPS = ("frame_auroc", "frame_ap", "pate", "when_iou")
+CLIPS = ("frame_auroc", "frame_ap", "pate", "when_iou", "when_hit")
 SPEED = ("seconds",)
 COLUMNS = LOOK + WORDS + CLIPS + SPEED
 WRITTEN = {name: name.upper() for name in ("auroc", "ap", "f1", "aupro", "aupimo", "ece", "iou", "pate", "sbert")}

@@ -112,7 +112,10 @@ def samples_of(task: Task, data: Path, split: str = "", sets: str = "") -> list[
         exams = {Task.mmad: read_mmad, Task.vane: read_vane, Task.questions: read_own}[task](data)
         return [Sample(exam=exam) for exam in exams]
     if task is Task.video:
-        return [Sample(clip=clip) for clip in read_clips(data, "" if split == "all" else split or "val")]
+        return [
+            Sample(clip=clip, references=clip.reference)
+            for clip in read_clips(data, "" if split == "all" else split or "val")
+        ]
     if task is Task.umad:
         return [Sample(record=record, references=normals) for record, normals in read_umad(data)]
     return [Sample(record=record) for record in records_of(task, data, split, sets)]

@@ -7,8 +7,9 @@ from tiny import tiny_model
 from assistant.calibration import Calibration
 from assistant.inspector import Inspector
 from assistant.loading import Loaded
-from eval.bench import _measured, look_times, scoring_run, write_predictions
+from eval.bench import BARS, _measured, clip_times, look_times, scoring_run, write_predictions
 from eval.score import score_run
+from tests.tiny import tiny_inspector
 
 
 def test_every_part_of_a_look_is_timed():
@@ -34,3 +35,9 @@ def test_the_memory_of_who_measures_is_not_that_of_what_is_measured():
     ballast[::4096] = b"x" * len(ballast[::4096])  # in memory, page by page
     assert _measured(["-c", "pass"])["peak_mb"] < 100
     assert len(ballast) == 600_000_000  # held until here
+
+
+def test_clips_are_timed_under_the_names_of_their_bars():
+    times = clip_times(tiny_inspector(), (2, 4))
+    assert len(times) == 3 and all(seconds > 0 for seconds in times.values())
+    assert {name.replace(" 2 s", " 10 s") for name in times} & set(BARS)

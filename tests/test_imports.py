@@ -15,7 +15,7 @@ LAYERS = [
     {
         "media", "regions", "picture", "render", "prompts", "configuration", "calibration", "profiles", "weights",
         "entries", "fusion", "threshold", "familiar", "clip_decoder", "gauge", "suggest",
-        "exchange", "clip_plan", "spans", "motion", "alignment", "clip_words", "views", "tiling",
+        "exchange", "clip_plan", "clip_gains", "spans", "motion", "alignment", "clip_words", "views", "tiling",
         "versions", "corrections", "answer",
     },
     {"clip_reader", "sources"},

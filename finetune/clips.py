@@ -1,0 +1,177 @@
+"""Fits how what is unusual in a clip is weighed, with a normal clip and without, on drawn events.
+
+    python -m finetune.clips --data DIR [--fold train] [--profile NAME]
+
+A logistic regression of the frames' labels on the channels' sums, gains not under 0; the tipping point is where most
+training clips come out right. `python -m data.build events DIR --fold train` makes the set. What was measured is kept
+in the run folder, so that a second start only fits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from safetensors.numpy import load_file, save_file
+from scipy.optimize import minimize
+from sklearn.metrics import roc_auc_score
+from tqdm import tqdm
+
+from assistant import load
+from assistant.clip_gains import CLIPS_FILE, ClipGains, Weighing, level
+from assistant.command import run
+from assistant.errors import RecordError
+from assistant.inspector import Inspector
+from assistant.profiles import read_profile
+from assistant.spans import find_spans, smoothed
+from data.clips import Clip, read_clips
+
+MODES = ("alone", "held")
+USUAL_CELLS = 0.998
+"""Share of the cells of normal clips that stay dark on the map."""
+USUAL_LEVEL = 0.95
+"""Share of the normal clips whose own level is taken off whole."""
+LEAST_ZERO = 0.02
+RIDGE = 1e-3
+HIT = 0.5
+"""Intersection over union from which a clip's time was found."""
+
+
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """Frames of one clip: times [n] in seconds, labels [n], sums [n, 4], quantile of the cells [3]; seconds in all."""
+
+    times: np.ndarray
+    labels: np.ndarray
+    sums: np.ndarray
+    cells: np.ndarray
+    duration: float
+
+
+def measured(inspector: Inspector, clips: list[Clip]) -> dict[str, list[Frames]]:
+    """Frames of all clips by mode; clips of one place, which stand together, share what was learned of its normal."""
+    found: dict[str, list[Frames]] = {mode: [] for mode in MODES}
+    with tqdm(total=len(clips), desc="clips", unit="clip") as bar:
+        for reference, group in groupby(clips, key=lambda clip: clip.reference):
+            known = inspector.learn_normal(list(reference))
+            for clip in group:
+                for mode, one in zip(MODES, inspector.measure_clip(clip.files[0], (None, known)), strict=True):
+                    cells = np.quantile(one.cells.numpy().transpose(1, 0, 2, 3).reshape(3, -1), USUAL_CELLS, axis=1)
+                    labels = np.array(clip.time_labels(one.times))
+                    found[mode].append(Frames(np.array(one.times), labels, one.sums.numpy(), cells, one.duration))
+                bar.update()
+    return found
+
+
+def keep(file: Path, found: dict[str, list[Frames]]) -> None:
+    """Writes what was measured as one safetensors file."""
+    arrays = {}
+    for mode, clips in found.items():
+        for number, one in enumerate(clips):
+            for name, value in vars(one).items():
+                arrays[f"{mode}.{number:05d}.{name}"] = np.atleast_1d(np.asarray(value))
+    save_file(arrays, file)
+
+
+def kept(file: Path) -> dict[str, list[Frames]]:
+    """Reads what `keep` has written."""
+    rows: dict[str, dict[str, dict[str, np.ndarray]]] = {}
+    for key, value in load_file(file).items():
+        mode, number, name = key.split(".")
+        rows.setdefault(mode, {}).setdefault(number, {})[name] = value
+    return {
+        mode: [Frames(**(one | {"duration": float(one["duration"][0])})) for _, one in sorted(clips.items())]
+        for mode, clips in rows.items()
+    }
+
+
+def fit(clips: list[Frames]) -> Weighing:
+    """Gains, tipping point and zeros of one mode.
+
+    Both labels weigh alike. The bias is moved to where the mean of two shares is highest: of the clips with an event,
+    those whose called time overlaps it by HIT; of the others, those of which nothing is called.
+    """
+    quiet = [level(one.times, one.sums[:, :3]) for one in clips if not one.labels.any()]
+    levels = tuple(float(one) for one in np.quantile(quiet, USUAL_LEVEL, axis=0).clip(0))
+    start = Weighing(0.0, (0.0,) * 4, (1.0,) * 3, levels)
+    over = [start.over(one.times, one.sums) for one in clips]
+    sums, labels = np.concatenate(over), np.concatenate([one.labels for one in clips])
+    scale = sums.std(axis=0) + 1e-6
+    share = np.where(labels == 1, 0.5 / labels.mean(), 0.5 / (1 - labels.mean()))
+
+    def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
+        logits = values[0] + (sums / scale) @ values[1:]
+        away = share * (1 / (1 + np.exp(-logits)) - labels)
+        value = (share * (np.logaddexp(0, logits) - labels * logits)).mean() + RIDGE * (values[1:] ** 2).sum()
+        slope = np.concatenate([[away.mean()], (away[:, None] * sums / scale).mean(axis=0) + 2 * RIDGE * values[1:]])
+        return float(value), slope
+
+    best = minimize(loss, np.zeros(5), jac=True, method="L-BFGS-B", bounds=[(None, None), *[(0, None)] * 4]).x
+    gains = best[1:] / scale
+    evidence = [one @ gains for one in over]
+    tried = np.quantile(np.concatenate(evidence), np.linspace(0.2, 0.999, 120))
+    rights = [right(clips, evidence, -cut) for cut in tried]
+    top = np.flatnonzero(np.array(rights) >= max(rights) - 0.01)
+    bias = -float(tried[top[len(top) // 2]])  # the middle of what is as good: the end would be chance
+    normal = np.stack([one.cells for one in clips if not one.labels.any()])
+    zeros = np.maximum(np.median(normal, axis=0), LEAST_ZERO)
+    return Weighing(bias, tuple(float(one) for one in gains), tuple(float(one) for one in zeros), levels)
+
+
+def right(clips: list[Frames], evidence: list[np.ndarray], bias: float) -> float:
+    """The mean of the two shares of `fit` for a bias, 0..1."""
+    hits, quiet = [], []
+    for one, values in zip(clips, evidence, strict=True):
+        scores = smoothed(one.times, 1 / (1 + np.exp(-(values + bias))))
+        spans = find_spans(one.times, scores, 0.5, one.duration)
+        if one.labels.any():
+            called = np.array([any(span.start <= at <= span.end for span in spans) for at in one.times])
+            hits.append((called & (one.labels == 1)).sum() >= HIT * (called | (one.labels == 1)).sum())
+        else:
+            quiet.append(not spans)
+    return (float(np.mean(hits)) + float(np.mean(quiet))) / 2
+
+
+def main(
+    data: Annotated[Path, typer.Option(help="Folder of a set of drawn events.")],
+    fold: Annotated[str, typer.Option(help="Fold that is fitted to.")] = "train",
+    out: Annotated[Path, typer.Option(help="Run folder: what was measured.")] = Path("runs/clips"),
+    profile: Annotated[str, typer.Option(help="Its clips.json is written.")] = "embedded",
+) -> None:
+    """Fits both modes and writes clips.json beside the profile's weights."""
+    clips = [clip for clip in read_clips(data, fold) if clip.seconds is not None and clip.reference]
+    if len({clip.label for clip in clips}) < 2:
+        raise RecordError(
+            f"There are no clips with and without an event and with a reference in the fold {fold!r} of {data}.",
+            "python -m data.build events makes them.",
+        )
+    file = out / "frames.safetensors"
+    if file.is_file():
+        found = kept(file)
+        if len(found[MODES[0]]) != len(clips):
+            raise RecordError(f"{file} is of other clips.", "Name another folder with --out.")
+    else:
+        out.mkdir(parents=True, exist_ok=True)
+        found = measured(load(profile), clips)
+        keep(file, found)
+    weighings = {}
+    for mode in MODES:
+        weighings[mode] = one = fit(found[mode])
+        evidence = [one.over(clip.times, clip.sums) @ np.array(one.gains) for clip in found[mode]]
+        labels = np.concatenate([clip.labels for clip in found[mode]])
+        typer.echo(
+            f"{mode}: frame AUROC {roc_auc_score(labels, np.concatenate(evidence)):.3f}, "
+            f"{right(found[mode], evidence, one.bias):.3f} of the clips right, {one}"
+        )
+    gains = ClipGains(source=f"fitted to {len(clips)} clips of drawn events", **weighings)
+    target = read_profile(profile).weights / CLIPS_FILE
+    gains.save(target)
+    typer.echo(f"wrote {target.name}: next, python -m eval.run video --data {data} --out RUN")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,81 @@
+"""Gains of clips: kept exactly, refused when damaged, a clip's own level taken off, fitted to what was measured."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from assistant.clip_gains import LEVEL, ClipGains, Weighing, level
+from assistant.errors import WeightsError
+from finetune.clips import Frames, fit, keep, kept, right
+
+
+def test_gains_are_kept_exactly_and_none_are_the_defaults(tmp_path):
+    gains = ClipGains(Weighing(-1.5, (1.0, 2.0, 0.0, 0.3), (0.1, 0.2, 0.3), (0.4, 0.0, 0.1)), source="fitted to clips")
+    gains.save(tmp_path / "clips.json")
+    assert ClipGains.load(tmp_path / "clips.json") == gains
+    assert ClipGains.load(tmp_path / "none.json") == ClipGains() and ClipGains().source == ""
+
+
+@pytest.mark.parametrize(
+    "change", [{"gains": [1, 2, 3]}, {"gains": [1, 2, 3, -1]}, {"zeros": [0, 1, 1]}, {"bias": "x"}, {"levels": [1]}]
+)
+def test_damaged_gains_are_refused_in_one_sentence(tmp_path, change):
+    ClipGains(source="x").save(tmp_path / "clips.json")
+    values = json.loads((tmp_path / "clips.json").read_text())
+    values["held"] |= change
+    (tmp_path / "clips.json").write_text(json.dumps(values))
+    with pytest.raises(WeightsError, match=r"^[^\n]*clips.json[^\n]*$"):
+        ClipGains.load(tmp_path / "clips.json")
+
+
+def test_the_level_counts_time_and_not_looks():
+    """Many looks at a short event do not lift what the clip always has."""
+    even = np.arange(0, 10, 0.5)
+    close = np.sort(np.concatenate([even, np.arange(4.05, 5, 0.05)]))
+    raised = [np.where((at >= 4) & (at < 5), 3.0, 0.2)[:, None] for at in (even, close)]
+    assert level(even, raised[0]) == level(close, raised[1]) == pytest.approx(0.2)
+    longer = np.where(even >= 10 * LEVEL * 0.5, 3.0, 0.2)[:, None]  # but what lasts nearly all of it does
+    assert level(even, longer) == pytest.approx(3.0)
+
+
+def test_what_lifts_a_whole_clip_is_taken_off_up_to_what_normal_clips_have():
+    weighing = Weighing(0.0, (1.0, 1.0, 1.0, 1.0), (1.0, 1.0, 1.0), (0.5, 0.5, 0.0))
+    sums = np.tile(np.array([0.3, 2.0, 1.0, -1.0], np.float32), (6, 1))
+    over = weighing.over(np.arange(6.0), sums)
+    assert over.dtype == sums.dtype and np.allclose(over, [0.0, 1.5, 1.0, -1.0])
+
+
+def drawn(count: int) -> list[Frames]:
+    """Clips whose first channel rises in the event; the second is noise, the others nothing."""
+    rng, clips = np.random.default_rng(0), []
+    for number in range(count):
+        times = np.arange(0.25, 8, 0.5)
+        labels = ((times > 3) & (times < 6)).astype(int) * (number % 2)
+        sums = np.zeros((len(times), 4))
+        sums[:, 0] = rng.uniform(0, 0.3) + rng.normal(0, 0.05, len(times)) + 0.6 * labels
+        sums[:, 1] = rng.normal(0, 0.1, len(times))
+        clips.append(Frames(times, labels, sums, np.array([0.4, 0.0, 0.1]), 8.0))
+    return clips
+
+
+def test_the_fit_finds_the_channel_that_tells_and_the_tipping_point():
+    clips = drawn(40)
+    weighing = fit(clips)
+    assert weighing.gains[0] > 3 and min(weighing.gains) >= 0 and weighing.gains[2] == weighing.gains[3] == 0
+    assert weighing.zeros[0] == pytest.approx(0.4) and min(weighing.zeros) > 0
+    other = drawn(41)[1:]
+    evidence = [weighing.over(one.times, one.sums) @ np.array(weighing.gains) for one in other]
+    assert right(other, evidence, weighing.bias) > 0.9
+    assert right(other, evidence, weighing.bias + 100) == 0.0 and right(other, evidence, weighing.bias - 100) == 0.5
+
+
+def test_what_was_measured_is_kept(tmp_path):
+    clips = drawn(3)
+    keep(tmp_path / "frames.safetensors", {"alone": clips, "held": clips[:2]})
+    found = kept(tmp_path / "frames.safetensors")
+    assert [len(found[mode]) for mode in ("alone", "held")] == [3, 2]
+    for one, other in zip(clips, found["alone"], strict=True):
+        assert np.array_equal(one.sums, other.sums) and one.duration == other.duration
