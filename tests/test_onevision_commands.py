@@ -13,20 +13,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import yaml
 from gradio_client import Client, handle_file
 from PIL import Image
 from transformers.utils import logging
 
 from assistant.desk import Desk
-from assistant.expert import ExpertSelector
-from assistant.import_expert import EMBEDDINGS, published_names
-from assistant.onevision_config import config_for
-from assistant.onevision_loading import checkpoint_config
 from assistant.weights import LOOK_FILE
 from tests.test_app import close
-from tests.tiny_onevision import tiny_checkpoint
+from tests.tiny_onevision import tiny_checkpoint, tiny_expert
 
 ROOT = Path(__file__).parents[1]
 logging.disable_progress_bar()
@@ -50,11 +45,7 @@ def place(tmp_path, monkeypatch):
     """A folder as the README has it: pictures, a drawn set, recipes, the published file; tests run inside."""
     monkeypatch.chdir(tmp_path)
     checkpoint = tiny_checkpoint(tmp_path / "tiny", width=64)
-    config = config_for(checkpoint_config(checkpoint))
-    state = ExpertSelector(config).state_dict()
-    names = published_names(len(config.vision_config.channels))
-    tensors = {theirs: state[ours][None] if theirs in EMBEDDINGS else state[ours] for theirs, ours in names.items()}
-    torch.save(tensors, tmp_path / "pretrained_expert_7b.pth")
+    tiny_expert(checkpoint, tmp_path / "pretrained_expert_7b.pth")
     for number, name in enumerate(("part", "front", "left", "back")):
         pixels = np.random.default_rng(number).integers(0, 255, (60, 80, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"{name}.png")

@@ -14,6 +14,8 @@ from transformers import (
 )
 
 from assistant.calibration import Calibration
+from assistant.expert import ExpertSelector
+from assistant.import_expert import EMBEDDINGS, published_names
 from assistant.onevision import OneVisionLook
 from assistant.onevision_config import OneVisionConfig, config_for
 from assistant.siglip import SiglipTower
@@ -74,3 +76,15 @@ def tiny_look(checkpoint: Path, folder: Path, **changes: object) -> Path:
     save_parts(look, ("",), folder / LOOK_FILE)
     Calibration(source="random weights").save(folder / CALIBRATION_FILE)
     return folder
+
+
+def tiny_expert(checkpoint: Path, file: Path) -> Path:
+    """Writes an expert of random values under its published names, in the sizes of a checkpoint."""
+    torch.manual_seed(2)
+    config = config_for(LlavaOnevisionConfig.from_pretrained(checkpoint))
+    state = ExpertSelector(config).state_dict()
+    names = published_names(len(config.vision_config.channels))
+    torch.save(
+        {theirs: state[ours][None] if theirs in EMBEDDINGS else state[ours] for theirs, ours in names.items()}, file
+    )
+    return file
