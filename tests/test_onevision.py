@@ -147,6 +147,12 @@ def test_one_at_a_time_and_four_at_once_are_the_same(onevision):
             assert torch.allclose(alone.tokens.suspicious, expected.tokens.suspicious, atol=1e-5)
 
 
+def test_frames_of_clips_are_looked_at_on_the_grid_of_a_smaller_picture(onevision):
+    assert onevision.processor.fit_size(640, 480) == (144, 108)
+    assert onevision.processor.fit_size(640, 480, side=40) == (48, 37)  # 46 x 35: one crop
+    assert onevision.processor.fit_size(40, 30, side=100) == (48, 36)  # never enlarged for it
+
+
 def test_references_are_compared_at_every_scale(onevision, tmp_path):
     normal = [picture((120, 90), seed) for seed in (1, 2)]
     memory = onevision.remember(normal)
