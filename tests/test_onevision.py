@@ -295,8 +295,8 @@ def test_an_adapter_in_the_weights_folder_speaks_and_leaves_the_tower_alone(onev
         load(str(checkpoint), adapter=folder)
 
 
-@pytest.mark.skipif(find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed")
-def test_four_bits_without_bitsandbytes_are_refused(checkpoint, weights):
+def test_four_bits_without_bitsandbytes_are_refused(checkpoint, weights, monkeypatch):
+    monkeypatch.setattr("assistant.onevision_loading.importlib.util.find_spec", lambda name: None)
     with pytest.raises(WeightsError, match="4-bit weights need bitsandbytes"):
         load(str(checkpoint), adapter=weights, quantization="4bit")
 

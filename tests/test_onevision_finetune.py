@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -218,6 +219,33 @@ def test_a_lora_on_four_bits_is_trained_on_a_cpu(talks, tmp_path, short_answers)
     assert "".join(small.ask(small.look(picture((60, 60))), "What is it?"))
     tensors = load_file(weights / "adapter" / "adapter_model.safetensors")
     assert any(float(value.abs().max()) > 0 for name, value in tensors.items() if "lora_B" in name)
+
+
+@pytest.mark.skipif(find_spec("tensorboard") is None, reason="tensorboard is optional")
+@pytest.mark.filterwarnings("ignore")  # its own
+def test_figures_go_to_tensorboard(weights, talks, tmp_path, monkeypatch):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "board"))
+    command(chat, *chatting(weights, talks, tmp_path / "run", steps=2, report_to="tensorboard"))
+    events = EventAccumulator(str(tmp_path / "board")).Reload()
+    assert len(events.Scalars("train/loss")) == 2 and events.Scalars("train/loss")[0].value > 0
+
+
+@pytest.mark.skipif(find_spec("trackio") is None, reason="trackio is optional")
+def test_figures_go_to_trackio(weights, talks, tmp_path):
+    """On this machine only, in a process of its own: it starts threads that outlive a training."""
+    words = [str(word) for word in chatting(weights, talks, tmp_path / "run", steps=1, report_to="trackio")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TRACKIO_DIR": str(tmp_path / "kept"), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "finetune.chat", *words], cwd=ROOT, capture_output=True, text=True, env=environment,
+        timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    (kept,) = (tmp_path / "kept").glob("run*.db")
+    with sqlite3.connect(kept) as known:
+        rows = [json.loads(row[0]) for row in known.execute("select metrics from metrics")]
+    assert any(row.get("train/loss", 0) > 0 for row in rows), rows
 
 
 @pytest.fixture(scope="module")
