@@ -29,9 +29,10 @@ from assistant.errors import RecipeError
 from assistant.onevision_loading import compose_onevision
 from assistant.profiles import read_profile
 from assistant.weights import LANGUAGE_FILE, LOOK_FILE
+from data.talks import Mixed, Source
 from finetune import chat, look
 from finetune.estimate import Estimate, chat_estimate, lora_size, refuse_what_will_not_fit, sizes
-from finetune.onevision_chat import ChatStage, Talk, messages_of, prepare, read_sources
+from finetune.onevision_chat import ChatStage, Talk, TalkDataset, messages_of, prepare, read_sources
 from finetune.recipe import RECIPES, ChatRecipe, LookRecipe, read_recipe
 from tests.tiny_onevision import tiny_checkpoint, tiny_look
 
@@ -398,6 +399,21 @@ def test_the_loss_is_that_of_the_librarys_own_forward(weights, talks):
         _, tokens = inspector.prompt(seen, "x", ())
         wanted = inspector.model(trained[None], torch.ones_like(trained[None]), tokens, labels=labels[None]).loss
     assert loss == pytest.approx(float(wanted), rel=1e-4) and math.isfinite(loss)
+
+
+def test_four_conversations_at_once_are_four_one_by_one(weights, talks, tmp_path):
+    """Padded to the longest, with one picture, two and none: the same loss, and so the same gradient."""
+    stage = ChatStage(load(str(weights)), ChatRecipe())
+    known = TalkDataset(Mixed([Source(talks)], tmp_path / "cache", 0), 6, 8)
+    some = sorted((known[n] for n in range(6)), key=lambda talk: -len(talk.pictures))
+    some = [some[0], some[1], some[2], some[5]]
+    assert [len(talk.pictures) for talk in some] == [2, 1, 1, 0]
+    with torch.inference_mode():
+        batch = stage.collate(some)
+        words = int((batch["labels"] != -100).sum())
+        together = float(stage(**batch, num_items_in_batch=words)["loss"])
+        alone = [float(stage(**stage.collate([talk]), num_items_in_batch=words)["loss"]) for talk in some]
+    assert together == pytest.approx(sum(alone), abs=1e-5)
 
 
 def test_marks_become_looks_in_their_place_and_words_stay_harmless():
