@@ -76,7 +76,18 @@ class ViewStage(nn.Module):
         self.kinds = {name: number for number, name in enumerate(names)}
 
     def forward(self, samples: list[Sample], labels: Tensor) -> dict[str, Tensor]:
-        """B samples and their labels [B] -> {"loss": mean over them}."""
+        """B samples and their labels [B] -> {"loss": mean over them}, in float32 as looks are made."""
+        self.follow(labels.device)
+        with torch.autocast(labels.device.type, enabled=False):
+            return self._judged(samples, labels)
+
+    def follow(self, device: torch.device) -> None:
+        """Moves the tower, which is held and not a part of this, to where the trainer has put the rest."""
+        tower = self.look.tower.siglip
+        if next(tower.parameters()).device != device:
+            tower.to(device)
+
+    def _judged(self, samples: list[Sample], labels: Tensor) -> dict[str, Tensor]:
         _, processor = self._held
         views = join_views([processor.pixels(sample.pixels) for sample in samples])
         features = self.look.tower(views)  # without gradients
