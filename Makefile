@@ -80,7 +80,7 @@ screenshot: .venv/ready-dev
 	$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps -r requirements-embedded.txt
 	touch $@
 
-.venv/ready-dev: .venv/ready requirements-dev.txt requirements-scale.txt requirements-eval.txt
+.venv/ready-dev: .venv/ready requirements-dev.txt requirements-scale.txt requirements-eval.txt requirements-onevision.txt
 	$(BIN)/python -m pip install --disable-pip-version-check -q -r requirements-dev.txt
 	$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps -r requirements-eval.txt
 	touch $@

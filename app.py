@@ -331,6 +331,9 @@ def main(
     adapter: Annotated[str | None, typer.Option(help="Of a OneVision profile: our weights.")] = None,
     quantization: Annotated[str | None, typer.Option(help="Of a OneVision profile: 4bit.")] = None,
     device_map: Annotated[str | None, typer.Option(help="Of a OneVision profile: auto.")] = None,
+    share_gpu: Annotated[
+        float | None, typer.Option(help="Of a OneVision profile: most of each GPU's memory to take, 0..1.")
+    ] = None,
     auth: Annotated[
         Path | None, typer.Option(help=f"File with a name:password a line; one may stand in ${VARIABLE} instead.")
     ] = None,
@@ -346,7 +349,7 @@ def main(
         tiles = checked_tiles(tiles)
     except LookTwiceError as error:
         raise typer.BadParameter(str(error), param_hint="--tiles") from None
-    loader = partial(load, adapter=adapter, quantization=quantization, device_map=device_map)
+    loader = partial(load, adapter=adapter, quantization=quantization, device_map=device_map, share_gpu=share_gpu)
     limits = Limits(max_file_size, read_auth(auth), root_path, mcp)
     uploads = tempfile.mkdtemp(prefix="looktwice-")  # of this run alone, gone with it
     os.environ["GRADIO_TEMP_DIR"] = uploads

@@ -24,6 +24,7 @@ def load(
     quantization: str | None = None,
     device_map: str | None = None,
     adapter: str | PathLike[str] | None = None,
+    share_gpu: float | None = None,
 ) -> Inspector:
     """A ready inspector for a profile; takes a few seconds.
 
@@ -33,12 +34,13 @@ def load(
         quantization: "4bit", for OneVision profiles.
         device_map: "auto" or as transformers takes it, for OneVision profiles.
         adapter: folder or hub repository with weights of ours, for OneVision profiles.
+        share_gpu: most of each GPU's memory that this process may take, over 0 and at most 1, for OneVision profiles.
 
     Raises:
-        ProfileError: no such profile, its packages are not installed, or it takes none of these options.
-        WeightsError: its weights are missing or damaged, or 4 bits cannot run here.
+        ProfileError: no such profile, its packages are not installed, it takes none of these options, or no GPU.
+        WeightsError: its weights are missing or damaged, 4 bits cannot run here, or they do not fit.
     """
     from assistant.inspector import Inspector
 
-    asked = {"quantization": quantization, "device_map": device_map, "adapter": adapter}
+    asked = {"quantization": quantization, "device_map": device_map, "adapter": adapter, "share_gpu": share_gpu}
     return Inspector.load(profile, **{name: value for name, value in asked.items() if value is not None})

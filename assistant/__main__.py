@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from assistant.batch_command import EngineName
+from assistant.batch_command import EngineName, Model
 from assistant.batch_command import run as run_folder
 from assistant.clip_reader import is_clip
 from assistant.command import BAD_INPUT
@@ -83,8 +83,7 @@ def main(
         if batch:
             if ask is not None or heatmap is not None or report is not None:
                 raise QuestionError("--ask, --heatmap and --report are for one picture, not for --batch.")
-            asked.refuse_for_batch()
-            run_folder(path, out, profile, engine, workers, as_json)
+            run_folder(path, out, asked.for_batch(profile), engine, workers, as_json)
             return
         _check_report(report)
         media = _checked_input(path, ask, heatmap, profile)  # before the model, which takes seconds to load
@@ -152,12 +151,16 @@ class Asked:
     model: dict[str, str]
     rules: str = ""
 
-    def refuse_for_batch(self) -> None:
-        """Raises QuestionError for what a batch does not take."""
-        given = {"--view": self.views, "--tiles": self.tiles} | {f"--{name}": v for name, v in self.model.items()}
+    def for_batch(self, profile: str) -> Model:
+        """What looks at a batch; raises LookTwiceError for what a batch does not take."""
+        from assistant.tiling import checked_tiles
+
+        given = {"--view": self.views, "--reference": self.files, "--references-dir": self.folder, "--rate": self.rate,
+                 "--remember": self.remember, "--memory": self.memory, "--rules": self.rules}  # fmt: skip
         for name, value in given.items():
             if value:
-                raise QuestionError(f"{name.replace('_', '-')} is for one picture, not for --batch.")
+                raise QuestionError(f"{name} is for one picture or clip, not for --batch.")
+        return Model(profile, self.model, checked_tiles(self.tiles))
 
     def with_views(self, media: Media) -> Media:
         """The picture with its further views; raises MediaError."""

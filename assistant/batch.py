@@ -24,7 +24,8 @@ from assistant.entries import Entry
 from assistant.errors import LookTwiceError
 from assistant.fusion import MapScale, fuse_map, fuse_scores
 from assistant.media import read_media
-from assistant.profiles import read_profile
+from assistant.profiles import Profile, read_profile
+from assistant.tiling import Tiles, checked_tiles
 from assistant.types import SUSPICIOUS, Look, Region
 from assistant.weights import CALIBRATION_FILE
 
@@ -124,7 +125,13 @@ class Seen:
 
 
 class Engine(Protocol):
-    """Runs the two heavy steps over many items; results come in any order, one an item."""
+    """Runs the two heavy steps over many items; results come in any order, one an item.
+
+    Attributes:
+        tiles: how every picture is looked at, see `Inspector.look`.
+    """
+
+    tiles: Tiles
 
     def looks(self, store: Store, entries: Sequence[Entry]) -> Iterator[Seen]:
         """`look_at` for every entry."""
@@ -142,15 +149,21 @@ class PlainEngine:
         inspector: the model.
         submit: runs one piece of work and returns its result; a page gives its model's own thread here, so that
             conversations are answered between two pictures.
+        tiles: see Engine.
     """
 
-    def __init__(self, inspector: Inspector, submit: Callable[[Callable[[], Any]], Any] = lambda work: work()) -> None:
-        self._inspector, self._submit = inspector, submit
+    def __init__(
+        self,
+        inspector: Inspector,
+        submit: Callable[[Callable[[], Any]], Any] = lambda work: work(),
+        tiles: Tiles = None,
+    ) -> None:
+        self._inspector, self._submit, self.tiles = inspector, submit, checked_tiles(tiles)
 
     def looks(self, store: Store, entries: Sequence[Entry]) -> Iterator[Seen]:
         """See Engine."""
         for entry in entries:
-            yield self._submit(lambda entry=entry: look_at(self._inspector, store, entry))
+            yield self._submit(lambda entry=entry: look_at(self._inspector, store, entry, self.tiles))
 
     def mutual(self, store: Store, batch: str, pool: Sequence[str], keys: Sequence[str]) -> Iterator[tuple[str, float]]:
         """See Engine."""
@@ -159,39 +172,40 @@ class PlainEngine:
             yield self._submit(lambda key=key: (key, compare(key)))
 
 
-def look_at(inspector: Inspector, store: Store, entry: Entry) -> Seen:
+def look_at(inspector: Inspector, store: Store, entry: Entry, tiles: Tiles = None) -> Seen:
     """Looks at one entry and keeps the look, unless it is kept already; a picture that cannot be used is a problem."""
     try:
         data = entry.read()
         key = content_key(data)
         if store.has_look(key):
             return Seen(entry.name, key)
-        look, levels = _look(inspector, data, entry.name)
+        look, levels = _look(inspector, data, entry.name, tiles)
     except LookTwiceError as error:
         return Seen(entry.name, problem=str(error))
     except Exception:  # one picture that breaks a library must not end the run
         log.exception("a picture could not be looked at")
         return Seen(entry.name, problem=BROKEN)
-    kept = Kept.of(look, tuple(level.half().numpy() for level in levels), mutual.descriptor(levels).numpy())
+    halves = tuple(level.half().numpy() for level in levels)
+    kept = Kept.of(look, halves, mutual.descriptor(levels).numpy(), spots=tiles is not None)
     store.save_look(key, kept)  # a disk that is full does end it
     return Seen(entry.name, key)
 
 
-def _look(inspector: Inspector, data: bytes, name: str) -> tuple[Look, list[torch.Tensor]]:
-    """A look, and the tower's levels that it was made from, without the finest: [C_l, h_l, w_l] each."""
+def _look(inspector: Inspector, data: bytes, name: str, tiles: Tiles) -> tuple[Look, list[torch.Tensor]]:
+    """A look, and the tower's levels of the whole picture, without the finest: [C_l, h_l, w_l] each."""
     seen: list[Any] = []
     mine = threading.get_ident()
 
     def keep(_module: Any, _inputs: Any, output: Any) -> None:
-        if threading.get_ident() == mine:  # looks of other threads are not ours
+        if threading.get_ident() == mine and not seen:  # looks of other threads are not ours; after the whole, tiles
             seen.append(output)
 
     hook = inspector.model.look_model.tower.register_forward_hook(keep)
     try:
-        look = inspector.look(read_media(data, name=name))
+        look = inspector.look(read_media(data, name=name), **({} if tiles is None else {"tiles": tiles}))
     finally:
         hook.remove()
-    return look, [level[0] for level in seen[0].levels[1:]]
+    return look, [level[0].cpu() for level in seen[0].levels[1:]]
 
 
 class Comparer:
@@ -228,7 +242,7 @@ Progress = Callable[[str, int, int], None]
 def run_batch(
     entries: Sequence[Entry],
     out: Path,
-    profile: str,
+    profile: str | Profile,
     engine: Engine,
     *,
     notes: Sequence[str] = (),
@@ -240,7 +254,7 @@ def run_batch(
     Args:
         entries: of `entries.list_entries`.
         out: the run's folder; what it holds of the same pictures and weights is used again.
-        profile: name of the model that the engine has.
+        profile: the model that the engine has, or its name.
         engine: runs the heavy steps.
         notes: sentences for the result.
         progress: is told how far it is.
@@ -250,9 +264,11 @@ def run_batch(
         LookTwiceError: the folder cannot be written, or the run was stopped.
     """
     start = time.perf_counter()
-    made_of = read_profile(profile)
-    calibration = Calibration.load(made_of.weights / CALIBRATION_FILE)
-    store = Store(out, weights_id(made_of))
+    made_of = profile if isinstance(profile, Profile) else read_profile(profile)
+    calibration = Calibration()  # of an imported expert there is none
+    if not made_of.checkpoint or (made_of.weights / CALIBRATION_FILE).is_file():
+        calibration = Calibration.load(made_of.weights / CALIBRATION_FILE)
+    store = Store(out, weights_id(made_of, engine.tiles))
     store.prepare()
     looked = {
         seen.name: seen for seen in _followed(engine.looks(store, entries), "looking", len(entries), progress, stop)
@@ -274,7 +290,7 @@ def run_batch(
 
     def row(rank: int, one: Seen) -> Row:
         look = fused_look(store, batch, one.key, one.name, scale)
-        far, over = float(suspicion[one.key]), look.score >= calibration.threshold
+        far, over = float(suspicion[one.key]), look.score >= look.threshold
         return Row(
             rank, one.name, far, look.score, float(compared[one.key]) if compared else None,
             over, far >= STANDS_OUT, look.regions, look.kinds if over or far >= STANDS_OUT else (), look.warnings,
@@ -285,7 +301,7 @@ def run_batch(
     rows = [row(rank, one) for rank, one in enumerate(good, start=1)]
     rows += [Row(0, one.name, problem=one.problem) for one in seen if not one.key]
     return Batch(
-        tuple(rows), calibration.threshold, calibration.source, profile, (*notes, *_doubts(seen, keys)),
+        tuple(rows), calibration.threshold, calibration.source, made_of.name, (*notes, *_doubts(seen, keys, facts)),
         time.perf_counter() - start, store, batch, scale,
     )  # fmt: skip
 
@@ -298,8 +314,13 @@ def fused_look(store: Store, batch: str, key: str, name: str, scale: MapScale | 
     return with_heatmap(look, fuse_map(look.heatmap, store.load_mutual(batch, key), scale), SUSPICIOUS)
 
 
-def _doubts(seen: Sequence[Seen], keys: Sequence[str]) -> list[str]:
+def _doubts(
+    seen: Sequence[Seen], keys: Sequence[str], facts: dict[str, tuple[np.ndarray, dict[str, Any]]]
+) -> list[str]:
     notes = []
+    thresholds = {facts[key][1]["threshold"] for key in keys}
+    if len(thresholds) > 1:
+        notes.append("Pictures in tiles have a higher threshold than others, since each tile may raise the alarm.")
     if 0 < len(keys) < FEW:
         notes.append(f"With {len(keys)} different pictures, comparing them says little: trust the score more.")
     if twice := sum(bool(one.key) for one in seen) - len(keys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import nullcontext, redirect_stdout
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from rich.text import Text
 from assistant.entries import list_entries
 from assistant.errors import MediaError
 from assistant.media import safe_name
-from assistant.profiles import read_profile
+from assistant.profiles import Profile, read_profile
+from assistant.tiling import Tiles
 from assistant.versions import resolved
 
 SHOWN_ROWS = 20
@@ -30,13 +32,37 @@ class EngineName(StrEnum):
     ray = "ray"
 
 
-def run(folder: Path, out: Path | None, profile: str, engine: EngineName, workers: int, as_json: bool) -> None:
+@dataclass(frozen=True)
+class Model:
+    """What looks at a batch.
+
+    Attributes:
+        profile: see `assistant.load`.
+        options: further arguments of `assistant.load`.
+        tiles: see `Inspector.look`.
+    """
+
+    profile: str
+    options: dict[str, str]
+    tiles: Tiles = None
+
+    def made_of(self) -> Profile:
+        """The profile, with the weights that are named as adapter; raises LookTwiceError."""
+        profile = read_profile(resolved(self.profile))
+        if profile.checkpoint and "adapter" in self.options:
+            from assistant.onevision_loading import local_folder
+
+            return replace(profile, weights=local_folder(self.options["adapter"], "adapter"))
+        return profile
+
+
+def run(folder: Path, out: Path | None, model: Model, engine: EngineName, workers: int, as_json: bool) -> None:
     """Looks at all pictures of a folder or zip, writes the reports and prints the list (or the JSON report).
 
     Raises:
         LookTwiceError: nothing to look at, a folder that cannot be written, no Ray, no model.
     """
-    made_of = read_profile(resolved(profile))
+    made_of = model.made_of()
     entries, notes = list_entries(folder)
     out = out or Path("runs") / f"batch-{safe_name(folder.resolve().name)}"
     if out.exists() and not out.is_dir():
@@ -49,13 +75,13 @@ def run(folder: Path, out: Path | None, profile: str, engine: EngineName, worker
         from assistant.batch import run_batch
         from assistant.batch_report import to_json, write_reports
 
-        with progress, _engine(engine, made_of.name, workers) as runs:
+        with progress, _engine(engine, model, workers) as runs:
             tasks = {step: progress.add_task(step, total=len(entries)) for step in ("looking", "comparing")}
 
             def told(step: str, done: int, total: int) -> None:
                 progress.update(tasks[step], completed=done, total=total)
 
-            batch = run_batch(entries, out, made_of.name, runs, notes=notes, progress=told)
+            batch = run_batch(entries, out, made_of, runs, notes=notes, progress=told)
         files = write_reports(batch, out)
     if as_json:
         sys.stdout.write(to_json(batch) + "\n")
@@ -63,15 +89,15 @@ def run(folder: Path, out: Path | None, profile: str, engine: EngineName, worker
     _print(batch, files)
 
 
-def _engine(name: EngineName, profile: str, workers: int):  # noqa: ANN202  a context manager of either engine
+def _engine(name: EngineName, model: Model, workers: int):  # noqa: ANN202  a context manager of either engine
     from assistant import load
     from assistant.batch import PlainEngine
 
     if name is EngineName.plain:
-        return nullcontext(PlainEngine(load(profile)))
+        return nullcontext(PlainEngine(load(model.profile, **model.options), tiles=model.tiles))
     from assistant.scale import RayEngine
 
-    return RayEngine(profile, workers)
+    return RayEngine(model.profile, workers, model.tiles, model.options)
 
 
 def _print(batch, files: list[Path]) -> None:  # noqa: ANN001  Batch, whose module is loaded late

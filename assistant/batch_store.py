@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,16 +19,18 @@ import numpy as np
 from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
+from scipy import ndimage
 
 from assistant.errors import LookTwiceError
 from assistant.profiles import Profile
-from assistant.regions import find_regions
+from assistant.regions import MAX_REGIONS, MIN_AREA, find_regions
+from assistant.tiling import Tiles
 from assistant.types import Look, Region
 from assistant.weights import CALIBRATION_FILE, LOOK_FILE
 
 KEPT_SIDE = 480
 """Longest side of a kept picture and heatmap, pixels."""
-VERSION = 1
+VERSION = 2
 """Of the files: another one makes every picture be looked at anew."""
 
 
@@ -40,7 +43,7 @@ class Kept:
         descriptor: [C] float32 unit vector of the whole picture.
         heatmap: [h, w] float16 0..1, at most KEPT_SIDE long.
         picture: WebP bytes of the picture at the heatmap's size.
-        facts: JSON values: size, score, warnings, kinds, regions, picture (words).
+        facts: JSON values: size, score, threshold, warnings, kinds, regions, picture (words).
     """
 
     levels: tuple[np.ndarray, ...]
@@ -50,16 +53,21 @@ class Kept:
     facts: dict[str, Any]
 
     @classmethod
-    def of(cls, look: Look, levels: tuple[np.ndarray, ...], descriptor: np.ndarray) -> Kept:
-        """Shrinks a look to what is kept."""
+    def of(cls, look: Look, levels: tuple[np.ndarray, ...], descriptor: np.ndarray, *, spots: bool = False) -> Kept:
+        """Shrinks a look to what is kept; with `spots` the heatmap so that what is lit in one pixel stays lit."""
         shrink = min(1.0, KEPT_SIDE / max(look.heatmap.shape))
         size = tuple(max(1, round(side * shrink)) for side in look.heatmap.shape[::-1])
         image = Image.fromarray(look.thumbnail).resize(size, Image.Resampling.BOX)
         packed = io.BytesIO()
         image.save(packed, "WEBP", quality=88)
-        heatmap = np.asarray(Image.fromarray(look.heatmap).resize(size, Image.Resampling.BOX))
+        if spots and shrink < 1:
+            highest = ndimage.maximum_filter(look.heatmap, size=math.ceil(1 / shrink))
+            heatmap = np.asarray(Image.fromarray(highest).resize(size, Image.Resampling.NEAREST))
+        else:
+            heatmap = np.asarray(Image.fromarray(look.heatmap).resize(size, Image.Resampling.BOX))
         facts = {
-            "size": list(look.size), "score": look.score, "warnings": list(look.warnings), "kinds": list(look.kinds),
+            "size": list(look.size), "score": look.score, "threshold": look.threshold,
+            "warnings": list(look.warnings), "kinds": list(look.kinds),
             "picture": look.picture, "regions": [asdict(region) for region in look.regions], "look_s": look.look_s,
         }  # fmt: skip
         return cls(levels, descriptor, heatmap.astype(np.float16), packed.getvalue(), facts)
@@ -73,6 +81,7 @@ class Kept:
         return Look(
             size=tuple(facts["size"]),
             score=facts["score"],
+            threshold=facts["threshold"],
             heatmap=self.heatmap.astype(np.float32),
             regions=regions,
             thumbnail=thumbnail,
@@ -86,14 +95,18 @@ class Kept:
 
 
 def with_heatmap(look: Look, heatmap: np.ndarray, threshold: float) -> Look:
-    """The look with another heatmap [h, w] of the same size, and the regions found in it."""
+    """The look with another heatmap [h, w] of the same size, and the regions found in it.
+
+    Regions that are too small for a map of this size stay as they were.
+    """
     regions = find_regions(heatmap, look.thumbnail, threshold, look.size)
-    return Look(**{**vars(look), "heatmap": heatmap, "regions": regions})
+    small = [region for region in look.regions if region.area < MIN_AREA]
+    return Look(**{**vars(look), "heatmap": heatmap, "regions": (*small, *regions)[:MAX_REGIONS]})
 
 
-def weights_id(profile: Profile) -> str:
-    """A short name of a profile's weights, by their content; files that are missing count as empty."""
-    digest = hashlib.sha256(f"{VERSION} {profile.name} {profile.tower_package}".encode())
+def weights_id(profile: Profile, tiles: Tiles = None) -> str:
+    """A short name of a profile's weights, by their content, and of its tiles; missing files count as empty."""
+    digest = hashlib.sha256(f"{VERSION} {profile.name} {profile.tower_package} {tiles}".encode())
     for name in ("config.json", LOOK_FILE, CALIBRATION_FILE):
         file = profile.weights / name
         digest.update(hashlib.sha256(file.read_bytes() if file.is_file() else b"").digest())

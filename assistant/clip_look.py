@@ -256,7 +256,9 @@ class LooksAtClips:
         pixels = self.processor.pixels(grab.frame.pixels, size)
         with torch.inference_mode():
             features = self.model.look_model.tower(pixels)
-            output = self.model.look_model.judge(features, residuals(features.levels[1:], [None] * len(pixels)))
+            output = self.model.look_model.judge(
+                features, residuals(features.levels[1:], [None] * len(features.tokens))
+            )
             looks = cell_looks(features)
         grid = (looks.shape[1], looks.shape[2])
         motion = None

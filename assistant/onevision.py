@@ -155,6 +155,8 @@ class OneVision(nn.Module):
             return list(tokens)
         return [one.base_only(self.config.positions) for one in tokens]
 
+    tiles_at_once = 2
+    """A tile is ten views; the features of so many on four levels and their maps are about half a gigabyte."""
     prompts_as_ids = True
     """The library's generate gets ids and gives them back before the words."""
 

@@ -24,6 +24,7 @@ from assistant.calibration import Calibration
 from assistant.clip_gains import ClipGains
 from assistant.errors import WeightsError
 from assistant.familiar import Familiar
+from assistant.gpu_share import limited
 from assistant.onevision import OneVision
 from assistant.onevision_config import OneVisionConfig, config_for
 from assistant.onevision_processing import OneVisionProcessor
@@ -46,6 +47,7 @@ PROJECTOR_PARTS = ("multi_modal_projector.", "image_newline")
 """Of the checkpoint, what stage 2 trains beside the adapter."""
 KEPT_WHOLE = ["model.vision_tower", "model.multi_modal_projector", "lm_head"]
 """Modules that stay as they are in 4 bits."""
+TOO_LARGE = "Use --quantization 4bit, a smaller profile, or a larger share of the GPU."
 FILES = ("*.json", "*.safetensors", "*.txt", "*.jinja")
 """What is fetched of a hub repository: tensors and texts, never pickles or code."""
 _HUB = (OSError, ValueError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError)
@@ -133,6 +135,7 @@ def compose_onevision(
     quantization: Quantization | None = None,
     device_map: str | dict[str, Any] | None = None,
     adapter: str | Path | None = None,
+    share_gpu: float | None = None,
     config: OneVisionConfig | None = None,
 ) -> OneVisionLoaded:
     """The model of a OneVision profile.
@@ -144,13 +147,17 @@ def compose_onevision(
         quantization: "4bit" for the language model in NF4.
         device_map: as transformers takes it, "auto" for whatever there is.
         adapter: our weights folder or hub repository in place of the profile's.
+        share_gpu: most of each GPU's memory that this process may take, 0..1; see `gpu_share.limited`.
         config: of a new look, None for one of the paper's sizes.
 
     Raises:
-        WeightsError: something is missing, damaged or of another shape, or 4 bits cannot run here.
+        ProfileError: there is no GPU to share.
+        WeightsError: something is missing, damaged or of another shape, 4 bits cannot run here, or it does not fit.
     """
     dtype = dtype_of(profile.dtype)
     asked = quantized(quantization, dtype)  # before anything is fetched
+    if share_gpu is not None:
+        asked, device_map = asked | {"max_memory": limited(share_gpu)}, device_map or "auto"
     weights = local_folder(adapter, "adapter") if adapter is not None else profile.weights
     if stage != "new" and not (weights / LOOK_FILE).is_file():
         raise WeightsError(
@@ -183,8 +190,9 @@ def read_checkpoint(
     """(model, tokenizer, image processor) of a LLaVA-OneVision folder; safetensors only.
 
     Raises:
-        WeightsError: another model, or files that are missing or damaged.
+        WeightsError: another model, files that are missing or damaged, or more than the GPUs can hold.
     """
+    hint = TOO_LARGE if device_map is not None else ""
     try:
         kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
         if kind != LlavaOnevisionConfig.model_type:
@@ -195,11 +203,14 @@ def read_checkpoint(
         )  # fmt: skip
         if info["missing_keys"]:  # the library would begin with random ones
             raise WeightsError(f"The checkpoint {folder.name} has no tensor {min(info['missing_keys'])}.")
+        places = {str(place) for place in (getattr(llava, "hf_device_map", None) or {}).values()}
+        if len(places) > 1 and places & {"cpu", "disk"}:  # its weights come and go: a look has no device to be on
+            raise WeightsError(f"The checkpoint {folder.name} does not fit on the GPUs it was given.", TOO_LARGE)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         return llava, tokenizer, AutoImageProcessor.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, RuntimeError, KeyError, AttributeError, SafetensorError) as error:
         first = str(error).strip().splitlines()[:1] or [type(error).__name__]
-        raise WeightsError(f"The checkpoint {folder.name} cannot be loaded ({first[0]}).") from None
+        raise WeightsError(f"The checkpoint {folder.name} cannot be loaded ({first[0]}).", hint) from None
 
 
 def load_language(model: OneVision, weights: Path) -> None:

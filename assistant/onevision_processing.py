@@ -85,8 +85,10 @@ class OneVisionProcessor(LookTwiceProcessor):
         boxes = anyres_boxes(given, self.checkpoint.image_grid_pinpoints, side)
         return Views(torch.as_tensor(values[0]), (len(boxes),), (given,), boxes)
 
-    def fit_size(self, width: int, height: int) -> tuple[int, int]:
-        """(width, height) of the picture on its grid of crops."""
+    def fit_size(self, width: int, height: int, side: int | None = None) -> tuple[int, int]:
+        """(width, height) of the picture on its grid of crops; on that of a smaller one of `side` squared pixels."""
+        shrink = min(1.0, side / math.sqrt(width * height)) if side else 1.0
+        width, height = max(1, round(width * shrink)), max(1, round(height * shrink))
         best = select_best_resolution((height, width), self.checkpoint.image_grid_pinpoints)
         return content_size((width, height), best)
 

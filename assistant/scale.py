@@ -21,6 +21,7 @@ from assistant.batch import Comparer, Seen, look_at
 from assistant.batch_store import Store
 from assistant.entries import Entry
 from assistant.errors import LookTwiceError
+from assistant.tiling import Tiles, checked_tiles
 
 if TYPE_CHECKING:
     from assistant.inspector import Inspector
@@ -56,14 +57,19 @@ class RayEngine:
     Args:
         profile: name of the model that every worker loads.
         workers: how many processes, at least 1.
+        tiles: see batch.Engine.
+        options: see `assistant.load`.
 
     Raises:
         LookTwiceError: Ray is not installed.
     """
 
-    def __init__(self, profile: str, workers: int = 2) -> None:
+    def __init__(
+        self, profile: str, workers: int = 2, tiles: Tiles = None, options: dict[str, Any] | None = None
+    ) -> None:
         self._ray = import_ray()
-        self._profile, self._workers = profile, workers
+        self._profile, self._workers, self._options = profile, workers, options or {}
+        self.tiles = checked_tiles(tiles)
 
     def __enter__(self) -> RayEngine:
         search = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
@@ -87,7 +93,8 @@ class RayEngine:
     def looks(self, store: Store, entries: Sequence[Entry]) -> Iterator[Seen]:
         """See batch.Engine."""
         items = [{**asdict(entry), "file": str(entry.file.resolve())} for entry in entries]
-        settings = {"run": str(store.run.resolve()), "model": store.model, "profile": self._profile}
+        settings: dict[str, Any] = {"run": str(store.run.resolve()), "model": store.model, "profile": self._profile}
+        settings |= {"tiles": self.tiles, "options": self._options}
         for found in self._mapped(Looker, settings, items):
             yield Seen(**found)
 
@@ -119,9 +126,9 @@ class RayEngine:
 class Looker:
     """Ray worker of the first step: a model of its own, and `batch.look_at`."""
 
-    def __init__(self, run: str, model: str, profile: str) -> None:
-        self._store = Store(Path(run), model)
-        self._inspector: Inspector = load(profile)
+    def __init__(self, run: str, model: str, profile: str, tiles: Tiles, options: dict[str, Any]) -> None:
+        self._store, self._tiles = Store(Path(run), model), tiles
+        self._inspector: Inspector = load(profile, **options)
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, list[str]]:
         """JSON entries -> JSON of Seen."""
@@ -129,7 +136,7 @@ class Looker:
         for text in batch["item"]:
             values = json.loads(str(text))
             entry = Entry(**{**values, "file": Path(values["file"])})
-            found.append(json.dumps(asdict(look_at(self._inspector, self._store, entry))))
+            found.append(json.dumps(asdict(look_at(self._inspector, self._store, entry, self._tiles))))
         return {"item": found}
 
 

@@ -32,7 +32,7 @@ OVERLAP = 0.125
 """Share of a tile's side that its neighbour sees as well."""
 MAX_TILES = 2048
 AT_ONCE = 8
-"""Tiles looked at together."""
+"""Tiles looked at together, unless the model names another number as `tiles_at_once`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,10 +131,11 @@ def _looks(
     pixels: np.ndarray,
     boxes: Sequence[Box],
 ) -> Iterator[tuple[Box, LookOutput]]:
-    """A look (B = 1) at each tile, AT_ONCE together."""
+    """A look (B = 1) at each tile, a few together."""
     height, width = pixels.shape[:2]
-    for start in range(0, len(boxes), AT_ONCE):
-        some = boxes[start : start + AT_ONCE]
+    together = getattr(model, "tiles_at_once", AT_ONCE)
+    for start in range(0, len(boxes), together):
+        some = boxes[start : start + together]
         inputs = []
         for box in some:
             x1, x2 = (round(box[n] * width) for n in (0, 2))

@@ -80,8 +80,11 @@ class Usual:
 
 
 def cell_looks(features: VisionFeatures) -> Tensor:
-    """[C, h, w] unit vectors of the two middle levels of one picture, on the grid of the coarser one."""
-    fine, coarse = features.levels[1][:1], features.levels[2][:1]
+    """[C, h, w] unit vectors of the two middle levels of one picture, on the grid of the coarser one; on the CPU.
+
+    Of a picture in several views the base view's; of a tower with fewer levels its last ones.
+    """
+    fine, coarse = (features.levels[min(number, len(features.levels) - 1)][:1].cpu() for number in (1, 2))
     pooled = F.normalize(F.adaptive_avg_pool2d(directions(fine), coarse.shape[-2:]), dim=1)
     return (torch.cat([pooled, directions(coarse)], dim=1) / 2**0.5)[0]
 

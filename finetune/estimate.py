@@ -14,7 +14,7 @@ import torch
 from transformers import LlavaOnevisionConfig, LlavaOnevisionForConditionalGeneration
 
 from assistant.errors import RecipeError
-from finetune.recipe import ChatRecipe, processes, sharding
+from finetune.recipe import ChatRecipe, in_pieces, processes, sharding
 
 GIB = 2**30
 HALF, WHOLE = 2, 4
@@ -100,7 +100,7 @@ def chat_estimate(config: LlavaOnevisionConfig, recipe: ChatRecipe, half: bool) 
     elif recipe.method == "qlora":
         frozen += (count["language"] - count["linear"]) * width + count["linear"] * FOUR_BITS
     states: float = trained * STATES
-    if sharding() in ("fsdp", "zero3"):
+    if in_pieces():
         states, frozen = states / processes(), frozen / processes()
     elif sharding() == "zero2":
         states = trained * (WHOLE + (STATES - WHOLE) / processes())
@@ -117,7 +117,7 @@ def look_estimate(config: LlavaOnevisionConfig, views: int, batch: int, heads: i
     """What stage 1 takes: the tower without gradients, `heads` trained weights, features of every view.
 
     Args:
-        config: of the checkpoint; its language model is loaded as well, frozen.
+        config: of the checkpoint; its language model is loaded as well, and stays in the machine's own memory.
         views: of one picture, the base view included.
         batch: pictures a device sees at once.
         heads: trained weights.
@@ -129,7 +129,8 @@ def look_estimate(config: LlavaOnevisionConfig, views: int, batch: int, heads: i
     seen = batch * views * positions * vision.hidden_size
     # levels and tokens in float32, twice for references; the tower's own hidden states of the views of one go
     features = seen * WHOLE * 5 * 2 + seen * width * (vision.num_hidden_layers + 1)
-    return Estimate((count["tower"] + count["language"] + count["projector"]) * width, heads * STATES, 2 * features)
+    beside = 0 if torch.cuda.is_available() else count["language"] + count["projector"]
+    return Estimate((count["tower"] + beside) * width, heads * STATES, 2 * features)
 
 
 def free_memory() -> float:

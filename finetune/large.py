@@ -23,9 +23,11 @@ from transformers import Trainer, TrainingArguments
 from assistant.errors import RecipeError
 from assistant.weight_card import TRAINING_FILE
 from finetune.checkpoint import MarkComplete, last_complete
-from finetune.recipe import Recipe, precision, processes
+from finetune.recipe import Recipe, in_pieces, precision, processes
 
 TRAINED_FILE = "trained.safetensors"
+WHOLE_FOLDER = "whole"
+"""Of a run whose weights lie in pieces: where they are put together at its end."""
 
 
 class TrainedOnly(Trainer):
@@ -47,16 +49,25 @@ class TrainedOnly(Trainer):
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
             return
-        try:
-            tensors = load_file(Path(resume_from_checkpoint) / TRAINED_FILE)
-        except (OSError, SafetensorError):
-            raise RecipeError(f"The checkpoint {Path(resume_from_checkpoint).name} is of another training.") from None
-        own = dict(self.model.named_parameters())
-        if set(tensors) != set(self.trained) or any(own[name].shape != value.shape for name, value in tensors.items()):
-            raise RecipeError("The run folder holds a checkpoint of another recipe.", "Name another folder with --out.")
-        with torch.no_grad():
-            for name, value in tensors.items():
-                own[name].copy_(value)
+        load_trained(self.model, Path(resume_from_checkpoint))
+
+
+def load_trained(stage: nn.Module, folder: Path) -> None:
+    """What is trained of a stage, from a checkpoint of `TrainedOnly`.
+
+    Raises:
+        RecipeError: it is of another training.
+    """
+    try:
+        tensors = load_file(folder / TRAINED_FILE)
+    except (OSError, SafetensorError):
+        raise RecipeError(f"The checkpoint {folder.name} is of another training.") from None
+    own = {name: parameter for name, parameter in stage.named_parameters() if parameter.requires_grad}
+    if set(tensors) != set(own) or any(own[name].shape != value.shape for name, value in tensors.items()):
+        raise RecipeError("The run folder holds a checkpoint of another recipe.", "Name another folder with --out.")
+    with torch.no_grad():
+        for name, value in tensors.items():
+            own[name].copy_(value)
 
 
 def updates_of(recipe: Recipe, samples: int) -> int:
@@ -104,6 +115,8 @@ def fit(
     with trainer.args.main_process_first(local=False):  # it removes torn checkpoints
         resume = last_complete(out)
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    if in_pieces():  # every process gives its own
+        trainer.save_model(str(out / WHOLE_FOLDER))
 
 
 def backend() -> str | None:

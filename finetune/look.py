@@ -142,7 +142,7 @@ def train(
     if chosen.checkpoint:
         from finetune.onevision_look import train_look  # a tower that does not fit in files of features
 
-        return train_look(data, out, chosen, recipe, seed, context)
+        return train_look(data, out, chosen, recipe, seed, context, go_on=go_on)
     refuse_recipe(chosen, recipe)
     random.seed(seed)
     torch.manual_seed(seed)

@@ -42,8 +42,8 @@ from assistant.weights import ADAPTER_FOLDER, LANGUAGE_FILE, LOOK_FILE, save_par
 from data.layouts_talks import MARK
 from data.talks import Mixed, Source
 from finetune.estimate import chat_estimate, refuse_what_will_not_fit
-from finetune.large import fit, is_main, note_training, updates_of
-from finetune.recipe import ChatRecipe, processes, read_recipe, refuse_others, trained_as
+from finetune.large import WHOLE_FOLDER, fit, is_main, load_trained, note_training, updates_of
+from finetune.recipe import ChatRecipe, in_pieces, own_device, processes, read_recipe, refuse_others, trained_as
 
 RECIPE = "onevision-chat.yaml"
 TARGETS = r"model\.language_model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
@@ -283,8 +283,9 @@ def train_chat(
     recipe = read_recipe(recipe_file, ChatRecipe, RECIPE)
     profile = trained_as(profile)
     dtype = dtype_of(profile.dtype)
-    four = "4bit" if recipe.method == "qlora" else None
-    quantized(four, dtype)  # refuses what cannot run here, before anything is read
+    quantized(
+        "4bit" if recipe.method == "qlora" else None, dtype
+    )  # refuses what cannot run here, before anything is read
     if not (profile.weights / LOOK_FILE).is_file():
         raise WeightsError(
             f"The profile {profile.name} has no look weights in {profile.weights.name}.",
@@ -302,16 +303,25 @@ def train_chat(
         )
         typer.echo(sentence)
     torch.manual_seed(seed)
-    loaded = compose_onevision(profile, stage="look", quantization=four)
-    prepare(loaded.model, recipe, profile.checkpoint)
-    stage = ChatStage(Inspector(profile.name, loaded), recipe)
+    loaded, stage = staged(profile, recipe)
     length = updates * recipe.batch * recipe.accumulate * processes()
     dataset = TalkDataset(mixed, length, recipe.clip_frames)
     fit(stage, dataset, stage.collate, recipe, updates, out, seed)
     if is_main():
+        if in_pieces():
+            loaded, stage = staged(profile, recipe)
+            load_trained(stage, out / WHOLE_FOLDER)
         sets = {source.file.name: (len(rows), set()) for source, rows in zip(sources, mixed.sets, strict=True)}
         note_training(profile.weights, "chat", recipe, sets)
         save(loaded, profile, recipe, out)
+
+
+def staged(profile: Profile, recipe: ChatRecipe) -> tuple[OneVisionLoaded, ChatStage]:
+    """The profile's model with what its method trains thawed, and the stage that trains it."""
+    four: dict[str, Any] = {"quantization": "4bit", "device_map": own_device()} if recipe.method == "qlora" else {}
+    loaded = compose_onevision(profile, stage="look", **four)
+    prepare(loaded.model, recipe, profile.checkpoint)
+    return loaded, ChatStage(Inspector(profile.name, loaded), recipe)
 
 
 def save(loaded: OneVisionLoaded, profile: Profile, recipe: ChatRecipe, out: Path) -> None:

@@ -19,16 +19,16 @@ from torch.utils.data import Dataset
 from assistant.anyres import join_views, stitch
 from assistant.calibration import Calibration
 from assistant.configuration import LookTwiceVisionConfig
-from assistant.errors import RecordError
+from assistant.errors import RecipeError, RecordError, WeightsError
 from assistant.modeling import LookOutput
 from assistant.onevision import OneVision, OneVisionLook
-from assistant.onevision_config import config_for
+from assistant.onevision_config import OneVisionConfig, config_for
 from assistant.onevision_loading import checkpoint_config, compose_onevision
 from assistant.onevision_processing import OneVisionProcessor
 from assistant.packaged import dtype_of
 from assistant.profiles import Profile
 from assistant.reference import References, residuals
-from assistant.weights import CALIBRATION_FILE, LOOK_FILE, LOOK_PARTS, save_parts
+from assistant.weights import CALIBRATION_FILE, LOOK_FILE, LOOK_PARTS, load_parts, read_config, save_parts
 from data.knowledge import KINDS, canonical
 from finetune.dataset import LookDataset, Mix, Sample
 from finetune.estimate import look_estimate, refuse_what_will_not_fit
@@ -76,7 +76,18 @@ class ViewStage(nn.Module):
         self.kinds = {name: number for number, name in enumerate(names)}
 
     def forward(self, samples: list[Sample], labels: Tensor) -> dict[str, Tensor]:
-        """B samples and their labels [B] -> {"loss": mean over them}."""
+        """B samples and their labels [B] -> {"loss": mean over them}, in float32 as looks are made."""
+        self.follow(labels.device)
+        with torch.autocast(labels.device.type, enabled=False):
+            return self._judged(samples, labels)
+
+    def follow(self, device: torch.device) -> None:
+        """Moves the tower, which is held and not a part of this, to where the trainer has put the rest."""
+        tower = self.look.tower.siglip
+        if next(tower.parameters()).device != device:
+            tower.to(device)
+
+    def _judged(self, samples: list[Sample], labels: Tensor) -> dict[str, Tensor]:
         _, processor = self._held
         views = join_views([processor.pixels(sample.pixels) for sample in samples])
         features = self.look.tower(views)  # without gradients
@@ -88,7 +99,9 @@ class ViewStage(nn.Module):
             self._loss(output, sample, labels[row], slice(start, start + count), views.boxes)
             for row, (output, sample, (start, count)) in enumerate(zip(outputs, samples, starts, strict=True))
         ]
-        return {"loss": torch.stack(losses).mean()}
+        # every weight belongs to every step: without references some have no gradient, and processes would wait for it
+        idle = sum(parameter.sum() for parameter in self.parameters() if parameter.requires_grad)
+        return {"loss": torch.stack(losses).mean() + 0.0 * idle}
 
     def _memory(self, pictures: Sequence[Any], processor: OneVisionProcessor) -> References | None:
         if not len(pictures):
@@ -135,8 +148,33 @@ def sample_size(image_side: int, patch: int, views: int) -> LookTwiceVisionConfi
     return LookTwiceVisionConfig(image_side=side, strides=[patch], channels=[1])
 
 
+def known_look(profile: Profile, recipe: LookRecipe) -> OneVisionConfig:
+    """The configuration of the weights that a training goes on from: an imported expert, or what was trained before.
+
+    Raises:
+        WeightsError: there are none.
+        RecipeError: they have a heatmap head, and the recipe trains none.
+    """
+    if not (profile.weights / LOOK_FILE).is_file():
+        raise WeightsError(
+            f"The profile {profile.name} has no look weights in {profile.weights.name} to go on from.",
+            "Import the published expert with python -m assistant.import_expert, or leave --go-on away.",
+        )
+    known = read_config(profile.weights, OneVisionConfig)
+    if not set(known.parts) <= set(recipe.parts):
+        raise RecipeError("The weights to go on from have a heatmap head.", "Name it in the recipe's parts as well.")
+    return known
+
+
 def train_look(
-    data: Path, out: Path, profile: Profile, recipe_file: Path | None, seed: int, context: typer.Context | None = None
+    data: Path,
+    out: Path,
+    profile: Profile,
+    recipe_file: Path | None,
+    seed: int,
+    context: typer.Context | None = None,
+    *,
+    go_on: bool = False,
 ) -> None:
     """Trains the look stage of a OneVision profile and writes configuration and look weights to its folder.
 
@@ -147,24 +185,28 @@ def train_look(
         recipe_file: YAML of a LookRecipe, None for the one that ships.
         seed: everything random follows from it.
         context: of the command line, for options that are not read.
+        go_on: begin with the weights that are in the profile's folder; a head that they lack begins anew.
 
     Raises:
         RecipeError: a setting that cannot work, or a training that would not fit.
         RecordError: a set that cannot be used.
+        WeightsError: there is nothing to go on from.
     """
-    refuse_others(context, "data", "out", "profile", "recipe", "seed")
+    refuse_others(context, "data", "out", "profile", "recipe", "seed", "go_on")
     recipe = read_recipe(recipe_file, LookRecipe, RECIPE)
     profile = trained_as(profile)
+    known = known_look(profile, recipe) if go_on else None
     records = [record for record in training_records(data, profile) if record.split == "fit"]
     if not records:
         raise RecordError(f"There is nothing to train on in {data}.")
     checkpoint = checkpoint_config(profile.checkpoint)
     vision = checkpoint.vision_config
     kinds = sorted(KINDS) if "heatmap" in recipe.parts else []
-    config = config_for(
-        checkpoint, parts=list(recipe.parts), base=profile.checkpoint,
-        heatmap_config={"size": recipe.size, "fine_size": recipe.fine_size, "kinds": kinds},
-    )  # fmt: skip
+    sizes: dict[str, Any] = {"heatmap_config": {"size": recipe.size, "fine_size": recipe.fine_size, "kinds": kinds}}
+    if known is not None:
+        sizes |= {"taps": known.taps, "selector_config": known.selector_config}
+        sizes |= {"heatmap_config": known.heatmap_config} if "heatmap" in known.parts else {}
+    config = config_for(checkpoint, parts=list(recipe.parts), base=profile.checkpoint, **sizes)
     updates = updates_of(recipe, len(records))
     count = recipe.views**2 + 1
     heads = 12 * config.selector_config.size * vision.hidden_size
@@ -176,6 +218,9 @@ def train_look(
     torch.manual_seed(seed)
     loaded = compose_onevision(profile, stage="new", config=config)
     model = loaded.model
+    if known is not None:
+        parts = LOOK_PARTS if "heatmap" in known.parts else ("selector.",)
+        load_parts(model.look_model, parts, profile.weights / LOOK_FILE)
     model.look_model.requires_grad_(True)
     length = updates * recipe.batch * recipe.accumulate * processes()
     mix = Mix(own_normals=recipe.own_normals, referenced=recipe.references)

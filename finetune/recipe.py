@@ -148,7 +148,7 @@ class ChatRecipe(Recipe):
             raise RecipeError("The recipe's rank, dropout or clip_frames is out of range.")
         if self.longest < 64:
             raise RecipeError(f"The recipe's longest is {self.longest}, which holds no conversation.")
-        if self.method == "qlora" and sharding() in ("fsdp", "zero3"):
+        if self.method == "qlora" and in_pieces():
             raise RecipeError("Weights in 4 bits cannot be sharded here.", "Use lora, or one GPU or DDP with qlora.")
 
 
@@ -203,6 +203,16 @@ def sharding() -> Literal["none", "fsdp", "zero2", "zero3"]:
 def processes() -> int:
     """Number of processes that train together."""
     return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def own_device() -> dict[str, int] | None:
+    """The `device_map` of weights that cannot be moved once loaded: all on this process' GPU; None on a CPU."""
+    return {"": int(os.environ.get("LOCAL_RANK", "0"))} if torch.cuda.is_available() else None
+
+
+def in_pieces() -> bool:
+    """Whether no process has the whole of the weights."""
+    return sharding() in ("fsdp", "zero3")
 
 
 def refuse_others(context: typer.Context | None, *taken: str) -> None:

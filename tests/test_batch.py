@@ -159,7 +159,7 @@ def test_other_weights_are_not_mixed_in(engine: Counting, tmp_path: Path, monkey
     folder = draw(tmp_path / "parts", 3)
     run_batch(list_entries(folder)[0], tmp_path / "run", "embedded", engine)
     engine.seen = 0
-    monkeypatch.setattr("assistant.batch.weights_id", lambda profile: "other")
+    monkeypatch.setattr("assistant.batch.weights_id", lambda profile, tiles: "other")
     run_batch(list_entries(folder)[0], tmp_path / "run", "embedded", engine)
     assert engine.seen == 3
 

@@ -20,7 +20,7 @@ LAYERS = [
     },
     {"clip_reader", "sources"},
     {"reference", "mutual", "batch_store", "memory_file"},
-    {"vision", "look_twice", "heatmap", "kinds", "anyres", "onevision_config"},
+    {"vision", "look_twice", "heatmap", "kinds", "anyres", "onevision_config", "gpu_share"},
     {"usual"},
     {"siglip"},
     {"expert"},

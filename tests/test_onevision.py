@@ -147,6 +147,12 @@ def test_one_at_a_time_and_four_at_once_are_the_same(onevision):
             assert torch.allclose(alone.tokens.suspicious, expected.tokens.suspicious, atol=1e-5)
 
 
+def test_frames_of_clips_are_looked_at_on_the_grid_of_a_smaller_picture(onevision):
+    assert onevision.processor.fit_size(640, 480) == (144, 108)
+    assert onevision.processor.fit_size(640, 480, side=40) == (48, 37)  # 46 x 35: one crop
+    assert onevision.processor.fit_size(40, 30, side=100) == (48, 36)  # never enlarged for it
+
+
 def test_references_are_compared_at_every_scale(onevision, tmp_path):
     normal = [picture((120, 90), seed) for seed in (1, 2)]
     memory = onevision.remember(normal)
@@ -289,8 +295,8 @@ def test_an_adapter_in_the_weights_folder_speaks_and_leaves_the_tower_alone(onev
         load(str(checkpoint), adapter=folder)
 
 
-@pytest.mark.skipif(find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed")
-def test_four_bits_without_bitsandbytes_are_refused(checkpoint, weights):
+def test_four_bits_without_bitsandbytes_are_refused(checkpoint, weights, monkeypatch):
+    monkeypatch.setattr("assistant.onevision_loading.importlib.util.find_spec", lambda name: None)
     with pytest.raises(WeightsError, match="4-bit weights need bitsandbytes"):
         load(str(checkpoint), adapter=weights, quantization="4bit")
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import runpy
 import shlex
 import shutil
+import subprocess
 import sys
+from contextlib import nullcontext
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,14 +23,12 @@ from gradio_client import Client, handle_file
 from PIL import Image
 from transformers.utils import logging
 
+from assistant import load
 from assistant.desk import Desk
-from assistant.expert import ExpertSelector
-from assistant.import_expert import EMBEDDINGS, published_names
-from assistant.onevision_config import config_for
-from assistant.onevision_loading import checkpoint_config
 from assistant.weights import LOOK_FILE
+from tests.fake_hub import fake_hub
 from tests.test_app import close
-from tests.tiny_onevision import tiny_checkpoint
+from tests.tiny_onevision import tiny_checkpoint, tiny_expert
 
 ROOT = Path(__file__).parents[1]
 logging.disable_progress_bar()
@@ -50,14 +52,11 @@ def place(tmp_path, monkeypatch):
     """A folder as the README has it: pictures, a drawn set, recipes, the published file; tests run inside."""
     monkeypatch.chdir(tmp_path)
     checkpoint = tiny_checkpoint(tmp_path / "tiny", width=64)
-    config = config_for(checkpoint_config(checkpoint))
-    state = ExpertSelector(config).state_dict()
-    names = published_names(len(config.vision_config.channels))
-    tensors = {theirs: state[ours][None] if theirs in EMBEDDINGS else state[ours] for theirs, ours in names.items()}
-    torch.save(tensors, tmp_path / "pretrained_expert_7b.pth")
+    tiny_expert(checkpoint, tmp_path / "pretrained_expert_7b.pth")
     for number, name in enumerate(("part", "front", "left", "back")):
         pixels = np.random.default_rng(number).integers(0, 255, (60, 80, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    shutil.copytree(tmp_path, tmp_path / "parts", ignore=lambda folder, names: {n for n in names if ".png" not in n})
     shutil.copytree(ROOT / "finetune" / "recipes", tmp_path / "finetune" / "recipes")
     monkeypatch.setattr("finetune.recipe.RECIPES", small(tmp_path / "small"))
     execute("data.build", ["drawn", "runs/drawn", "--count", "10", "--side", "64"], monkeypatch)
@@ -102,21 +101,52 @@ def test_every_command_of_the_section_runs(place, monkeypatch, capsys, short_ans
     run = []
     for line in commands():
         words = in_place(line)
-        if words[:2] == ["python", "-m"] and "--push" not in words:  # what is pushed has tests of its own
-            if words[2] == "finetune.look":
-                shutil.rmtree(place / "tiny" / "looktwice")  # the imported expert gives way to what is trained
-            execute(words[2], words[3:], monkeypatch)
+        if words[:2] == ["python", "-m"]:
+            with fake_hub(monkeypatch, place / "cache") if "--push" in words else nullcontext() as hub:
+                execute(words[2], words[3:], monkeypatch)
             run.append(words[2])
+            if hub is not None:
+                assert LOOK_FILE in hub.repositories["USER/NAME"]
+        elif words[:2] == ["python", "app.py"] and "--share-gpu" in words:
+            shared(words[2:])
         elif words[:2] == ["python", "app.py"]:
             run.append("app")
             chat(place, words[2:])
-    wanted = {"app", "assistant", "assistant.import_expert", "assistant.export", "finetune.look", "finetune.chat",
-              "data.build", "eval.run", "eval.score"}  # fmt: skip
-    assert set(run) == wanted and run.count("assistant") == 2
+        elif words[:2] == ["accelerate", "launch"]:
+            launched(place, words[2:])
+            run.append("accelerate")
+        else:
+            assert words[:2] == ["pip", "install"], words
+    wanted = {"accelerate", "app", "assistant", "assistant.import_expert", "assistant.export", "finetune.look",
+              "finetune.chat", "data.build", "eval.run", "eval.score"}  # fmt: skip
+    assert set(run) == wanted and run.count("assistant") == 3
     assert (place / "runs/merged/looktwice" / LOOK_FILE).is_file() and (place / "runs/ov-val/metrics.json").is_file()
     assert "| chat | conversations.json |" in (place / "tiny/looktwice/README.md").read_text()
     said = capsys.readouterr().out
     assert "of view" in said and "all good" in said
+
+
+def shared(words: list[str]) -> None:
+    """Where there is no GPU the page says that there is nothing to share."""
+    options = dict(zip(words[::2], words[1::2], strict=True))
+    desk = Desk(options["--profile"], partial(load, share_gpu=float(options["--share-gpu"])))
+    desk.loaded.result()
+    if not torch.cuda.is_available():
+        assert "no GPU here that could be shared" in desk.failure
+
+
+def launched(place: Path, words: list[str]) -> None:
+    """The launcher itself, on this CPU in one process; what several do together has tests of its own."""
+    at = words.index("-m")
+    recipe = ["--recipe", str(place / "small" / "onevision-chat.yaml")]
+    here = ["--cpu", "--num_processes", "1", "--mixed_precision", "no"]
+    file = ROOT / words[words.index("--config_file") + 1]
+    command = ["--config_file", str(file), *here, *words[at:], *recipe]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    launcher = [sys.executable, "-m", "accelerate.commands.launch"]
+    done = subprocess.run([*launcher, *command], cwd=place, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "wrote" in done.stdout
 
 
 def chat(place: Path, words: list[str]) -> None:

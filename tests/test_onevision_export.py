@@ -9,18 +9,18 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from huggingface_hub import HfApi
 from peft import LoraConfig, get_peft_model
 from transformers import AutoImageProcessor, AutoTokenizer, LlavaOnevisionForConditionalGeneration
 
 from assistant import load
 from assistant.command import run
 from assistant.errors import WeightsError
-from assistant.export import main, push
+from assistant.export import main
 from assistant.profiles import read_profile
 from assistant.weight_card import card_of, write_card
 from assistant.weights import LOOK_FILE
 from finetune.onevision_chat import TARGETS
+from tests.fake_hub import fake_hub
 from tests.tiny_onevision import tiny_checkpoint, tiny_look
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (90, 130, 3), dtype=np.uint8)
@@ -95,39 +95,36 @@ def test_the_card_says_what_the_files_say_and_a_written_one_is_kept(adapted, tmp
     assert str(tmp_path) not in card_of(read_profile(str(adapted)), adapted)  # no path of the machine
 
 
-def test_what_is_pushed_is_ours_alone(adapted, tmp_path, monkeypatch):
+def test_what_is_pushed_is_ours_alone_and_loads_by_its_name(adapted, checkpoint, tmp_path, monkeypatch, capsys):
+    """By the library's own client, over HTTP, to a hub on this machine and back."""
     folder = shutil.copytree(adapted, tmp_path / "w")
     (folder / "secret.txt").write_text("x")
-    sent = {}
-    monkeypatch.setattr(HfApi, "create_repo", lambda self, name, **more: sent.update(more, name=name) or "address")
-
-    def upload(self, *, repo_id, folder_path, allow_patterns, **more):
-        from huggingface_hub.utils import filter_repo_objects
-
-        names = [str(file.relative_to(folder_path)) for file in folder_path.rglob("*") if file.is_file()]
-        sent["files"] = sorted(filter_repo_objects(names, allow_patterns=allow_patterns))
-
-    monkeypatch.setattr(HfApi, "upload_folder", upload)
-    assert push(read_profile("onevision-7b"), folder, "me/mine") == "address"
-    assert sent["private"] and sent["name"] == "me/mine"
-    assert sent["files"] == [
-        "README.md", "adapter/adapter_config.json", "adapter/adapter_model.safetensors", "calibration.json",
-        "config.json", LOOK_FILE,
-    ]  # fmt: skip
-
-
-def test_an_adapter_loads_by_the_name_of_a_repository(adapted, checkpoint, monkeypatch):
-    """The hub's client is asked for tensors and texts only; what it fetched is loaded."""
-    asked = {}
-
-    def fetch(name, allow_patterns):
-        asked[name] = allow_patterns
-        return str(adapted)
-
-    monkeypatch.setattr("assistant.onevision_loading.snapshot_download", fetch)
-    inspector = load(str(checkpoint), adapter="me/mine")
-    assert list(asked) == ["me/mine"] and not any("bin" in one or "py" in one for one in asked["me/mine"])
-    assert inspector.look(PIXELS).score == pytest.approx(load(str(adapted)).look(PIXELS).score, abs=1e-6)
+    with fake_hub(monkeypatch, tmp_path / "cache") as hub:
+        assert command("--profile", folder, "--push", "me/mine") == 0
+        assert "pushed to http://127.0.0.1" in capsys.readouterr().out
+        assert hub.private == {"me/mine": True}
+        files = hub.repositories["me/mine"]
+        assert sorted(files) == [
+            "README.md", "adapter/adapter_config.json", "adapter/adapter_model.safetensors", "calibration.json",
+            "config.json", LOOK_FILE,
+        ]  # fmt: skip
+        assert files["README.md"].startswith(b"---\ngenerated: true\nlibrary_name: peft\n")
+        assert all(files[name] == (folder / name).read_bytes() for name in files)
+        files |= {"pytorch_model.bin": b"pickled", "code.py": b"run"}  # put there by others: never fetched
+        inspector = load(str(checkpoint), adapter="me/mine")
+        fetched = {file.name for file in (tmp_path / "cache").rglob("*") if file.is_file()}
+        assert LOOK_FILE in fetched and not fetched & {"pytorch_model.bin", "code.py"}
+        assert command("--profile", folder, "--push", "me/mine", "--public") == 0
+        monkeypatch.setenv("HF_TOKEN", "hf_other")
+        assert command("--profile", folder, "--push", "me/other") == 2
+        assert "cannot be pushed to 'me/other' (HfHubHTTPError). Log in" in capsys.readouterr().err
+        with pytest.raises(WeightsError, match="'me/none' is no folder and cannot be fetched from the hub"):
+            load(str(checkpoint), adapter="me/none")
+    one, look = load(str(adapted)), inspector.look(PIXELS)
+    assert one.look(PIXELS).score == look.score
+    ids, tokens = inspector.prompt(look, "Where?", ())
+    with torch.inference_mode():
+        assert torch.equal(inspector.model.next_logits(ids, tokens), one.model.next_logits(ids, tokens))
 
 
 def test_what_cannot_be_exported_is_one_sentence(adapted, checkpoint, capsys, monkeypatch):

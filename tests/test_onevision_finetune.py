@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -28,9 +29,10 @@ from assistant.errors import RecipeError
 from assistant.onevision_loading import compose_onevision
 from assistant.profiles import read_profile
 from assistant.weights import LANGUAGE_FILE, LOOK_FILE
+from data.talks import Mixed, Source
 from finetune import chat, look
 from finetune.estimate import Estimate, chat_estimate, lora_size, refuse_what_will_not_fit, sizes
-from finetune.onevision_chat import ChatStage, Talk, messages_of, prepare, read_sources
+from finetune.onevision_chat import ChatStage, Talk, TalkDataset, messages_of, prepare, read_sources
 from finetune.recipe import RECIPES, ChatRecipe, LookRecipe, read_recipe
 from tests.tiny_onevision import tiny_checkpoint, tiny_look
 
@@ -220,6 +222,33 @@ def test_a_lora_on_four_bits_is_trained_on_a_cpu(talks, tmp_path, short_answers)
     assert any(float(value.abs().max()) > 0 for name, value in tensors.items() if "lora_B" in name)
 
 
+@pytest.mark.skipif(find_spec("tensorboard") is None, reason="tensorboard is optional")
+@pytest.mark.filterwarnings("ignore")  # its own
+def test_figures_go_to_tensorboard(weights, talks, tmp_path, monkeypatch):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "board"))
+    command(chat, *chatting(weights, talks, tmp_path / "run", steps=2, report_to="tensorboard"))
+    events = EventAccumulator(str(tmp_path / "board")).Reload()
+    assert len(events.Scalars("train/loss")) == 2 and events.Scalars("train/loss")[0].value > 0
+
+
+@pytest.mark.skipif(find_spec("trackio") is None, reason="trackio is optional")
+def test_figures_go_to_trackio(weights, talks, tmp_path):
+    """On this machine only, in a process of its own: it starts threads that outlive a training."""
+    words = [str(word) for word in chatting(weights, talks, tmp_path / "run", steps=1, report_to="trackio")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TRACKIO_DIR": str(tmp_path / "kept"), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "finetune.chat", *words], cwd=ROOT, capture_output=True, text=True, env=environment,
+        timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    (kept,) = (tmp_path / "kept").glob("run*.db")
+    with sqlite3.connect(kept) as known:
+        rows = [json.loads(row[0]) for row in known.execute("select metrics from metrics")]
+    assert any(row.get("train/loss", 0) > 0 for row in rows), rows
+
+
 @pytest.fixture(scope="module")
 def labelled(tmp_path_factory):
     """Plain folders do not train; a manifest with a mask and a label does."""
@@ -370,6 +399,21 @@ def test_the_loss_is_that_of_the_librarys_own_forward(weights, talks):
         _, tokens = inspector.prompt(seen, "x", ())
         wanted = inspector.model(trained[None], torch.ones_like(trained[None]), tokens, labels=labels[None]).loss
     assert loss == pytest.approx(float(wanted), rel=1e-4) and math.isfinite(loss)
+
+
+def test_four_conversations_at_once_are_four_one_by_one(weights, talks, tmp_path):
+    """Padded to the longest, with one picture, two and none: the same loss, and so the same gradient."""
+    stage = ChatStage(load(str(weights)), ChatRecipe())
+    known = TalkDataset(Mixed([Source(talks)], tmp_path / "cache", 0), 6, 8)
+    some = sorted((known[n] for n in range(6)), key=lambda talk: -len(talk.pictures))
+    some = [some[0], some[1], some[2], some[5]]
+    assert [len(talk.pictures) for talk in some] == [2, 1, 1, 0]
+    with torch.inference_mode():
+        batch = stage.collate(some)
+        words = int((batch["labels"] != -100).sum())
+        together = float(stage(**batch, num_items_in_batch=words)["loss"])
+        alone = [float(stage(**stage.collate([talk]), num_items_in_batch=words)["loss"]) for talk in some]
+    assert together == pytest.approx(sum(alone), abs=1e-5)
 
 
 def test_marks_become_looks_in_their_place_and_words_stay_harmless():

@@ -6,12 +6,21 @@ import tracemalloc
 
 import numpy as np
 import pytest
+import torch
 
 from assistant import tiles as tiles_module
 from assistant.calibration import Calibration
 from assistant.errors import MediaError
+from assistant.inspector import Inspector
+from assistant.onevision_config import config_for
+from assistant.onevision_loading import checkpoint_config, compose_onevision
+from assistant.profiles import read_profile
+from assistant.siglip import AT_ONCE
 from assistant.tiles import tile_boxes
+from finetune.dataset import Sample
+from finetune.onevision_look import ViewStage, collate
 from tests.tiny import tiny_inspector
+from tests.tiny_onevision import tiny_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -112,3 +121,59 @@ def test_a_twelve_pixel_defect_in_a_big_picture_is_found(inspector):
     assert first.box[0] <= x <= first.box[2] and first.box[1] <= y <= first.box[3] and first.area < 0.01
     assert look.score >= look.threshold > plain.threshold and look.score > plain.score
     assert first.peak > max([region.peak for region in plain.regions], default=0.0)
+
+
+def surface(shape, seed, spot=None):
+    """[H, W, 3] uint8 of an even surface, and the [H, W] mask of the dark disc (y, x, radius) on it."""
+    picture = (150 + np.random.default_rng(seed).normal(0, 3, (*shape, 1))).clip(0, 255).astype(np.uint8)
+    picture, mask = picture.repeat(3, axis=2), np.zeros(shape, bool)
+    if spot is not None:
+        y, x, radius = spot
+        rows, columns = np.ogrid[: shape[0], : shape[1]]
+        mask = (rows - y) ** 2 + (columns - x) ** 2 <= radius**2
+        picture[mask] = 25
+    return picture, mask
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A tiny OneVision whose look has learned from a hundred pairs of 96 x 96 pixels what a dark disc is."""
+    checkpoint = tiny_checkpoint(tmp_path_factory.mktemp("checkpoint"), side=96)
+    sizes = {"selector_config": {"size": 16, "temperature": 0.1, "dropout": 0.0},
+             "heatmap_config": {"size": 16, "fine_size": 8, "kinds": ["hole"]}}  # fmt: skip
+    torch.manual_seed(0)
+    config = config_for(checkpoint_config(checkpoint), **sizes)
+    loaded = compose_onevision(read_profile(str(checkpoint)), stage="new", config=config)
+    loaded.model.look_model.requires_grad_(True)
+    stage, rng = ViewStage(loaded.model, loaded.processor), np.random.default_rng(0)
+    optimizer = torch.optim.AdamW(stage.parameters(), lr=5e-3)
+    for step in range(100):
+        spot = (*rng.integers(8, 88, 2).tolist(), int(rng.integers(2, 7)))
+        pairs = [surface((96, 96), 2 * step), surface((96, 96), 2 * step + 1, spot)]
+        samples = [
+            Sample(pixels, mask, np.ones(mask.shape, np.float32), label, "x", "hole" if label else "good")
+            for label, (pixels, mask) in enumerate(pairs)
+        ]
+        optimizer.zero_grad()
+        stage(**collate(samples))["loss"].backward()
+        optimizer.step()
+    loaded.model.eval().requires_grad_(False)
+    return Inspector("tiny", loaded)
+
+
+def test_a_twelve_pixel_defect_in_a_big_picture_is_found_by_onevision_too(trained, monkeypatch):
+    """As above; the checkpoint is random, only what is ours has learned. No more views at once than in any look."""
+    seen, tiles = [], []
+    tower, look_each = trained.model.look_model.tower.siglip, trained.model.look_each
+    hook = tower.register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
+    monkeypatch.setattr(trained.model, "look_each", lambda views: tiles.append(len(views)) or look_each(views))
+    y, x = 1310, 5210
+    picture, _ = surface((2000, 8000), 4, (y, x, 6))
+    plain, look = trained.look(picture), trained.look(picture, tiles="auto")
+    hook.remove()
+    first = look.regions[0]
+    assert first.box[0] <= x <= first.box[2] and first.box[1] <= y <= first.box[3] and first.area < 0.01
+    assert plain.regions == () and look.score > plain.score and look.threshold > plain.threshold
+    assert max(seen) <= AT_ONCE and max(tiles) == trained.model.tiles_at_once and sum(tiles) > 200
+    normal = trained.look(surface((2000, 2000), 5)[0], tiles="auto")
+    assert normal.regions == () and normal.score < look.score

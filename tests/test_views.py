@@ -133,7 +133,9 @@ def test_the_command_line_takes_views_tiles_and_weights(weights, tmp_path, short
         ("--tiles", "12"): "at least 64 pixels",
         ("--quantization", "3bit", "--profile", str(weights)): "no quantization '3bit'",
         ("--adapter", str(weights)): "The profile embedded takes no adapter",
-        ("--batch", "--tiles", "auto"): "--tiles is for one picture",
+        ("--batch", "--tiles", "12"): "at least 64 pixels",
+        ("--batch", "--view", str(files[1])): "--view is for one picture",
+        ("--batch", "--references-dir", str(tmp_path)): "--references-dir is for one picture",
         ("--view", str(tmp_path / "none.png")): "none.png",
     }.items():
         done = CliRunner().invoke(app, [str(files[0]), *words])

@@ -14,6 +14,8 @@ from transformers import (
 )
 
 from assistant.calibration import Calibration
+from assistant.expert import ExpertSelector
+from assistant.import_expert import EMBEDDINGS, published_names
 from assistant.onevision import OneVisionLook
 from assistant.onevision_config import OneVisionConfig, config_for
 from assistant.siglip import SiglipTower
@@ -34,12 +36,13 @@ def tiny_words() -> PreTrainedTokenizerFast:
     return fast
 
 
-def tiny_checkpoint(folder: Path, width: int = 32) -> Path:
+def tiny_checkpoint(folder: Path, width: int = 32, side: int = SIDE) -> Path:
     """Writes model, tokenizer and image processor: 2 layers, 32 wide, views of 48 x 48 in patches of 8."""
     torch.manual_seed(0)
+    pinpoints = [[side // SIDE * extent for extent in grid] for grid in PINPOINTS]
     config = LlavaOnevisionConfig(
         vision_config={
-            "model_type": "siglip_vision_model", "hidden_size": width, "intermediate_size": 48, "image_size": SIDE,
+            "model_type": "siglip_vision_model", "hidden_size": width, "intermediate_size": 48, "image_size": side,
             "num_attention_heads": 2, "num_hidden_layers": 2, "patch_size": PATCH, "vision_use_head": False,
         },
         text_config={
@@ -47,13 +50,12 @@ def tiny_checkpoint(folder: Path, width: int = 32) -> Path:
             "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 120, "bos_token_id": 1,
             "eos_token_id": 2, "pad_token_id": 0, "max_position_embeddings": 8192, "tie_word_embeddings": False,
         },
-        image_token_index=6, video_token_index=7, image_grid_pinpoints=PINPOINTS,
+        image_token_index=6, video_token_index=7, image_grid_pinpoints=pinpoints,
     )  # fmt: skip
     LlavaOnevisionForConditionalGeneration(config).save_pretrained(folder)
     tiny_words().save_pretrained(folder)
-    LlavaOnevisionImageProcessor(size={"height": SIDE, "width": SIDE}, image_grid_pinpoints=PINPOINTS).save_pretrained(
-        folder
-    )
+    size = {"height": side, "width": side}
+    LlavaOnevisionImageProcessor(size=size, image_grid_pinpoints=pinpoints).save_pretrained(folder)
     return folder
 
 
@@ -74,3 +76,15 @@ def tiny_look(checkpoint: Path, folder: Path, **changes: object) -> Path:
     save_parts(look, ("",), folder / LOOK_FILE)
     Calibration(source="random weights").save(folder / CALIBRATION_FILE)
     return folder
+
+
+def tiny_expert(checkpoint: Path, file: Path) -> Path:
+    """Writes an expert of random values under its published names, in the sizes of a checkpoint."""
+    torch.manual_seed(2)
+    config = config_for(LlavaOnevisionConfig.from_pretrained(checkpoint))
+    state = ExpertSelector(config).state_dict()
+    names = published_names(len(config.vision_config.channels))
+    torch.save(
+        {theirs: state[ours][None] if theirs in EMBEDDINGS else state[ours] for theirs, ours in names.items()}, file
+    )
+    return file
