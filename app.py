@@ -79,6 +79,9 @@ def build(desk: Desk, learning: bool = True) -> Page:
             parts = Parts(desk.profile, learning)
         with gr.Tab("Folder"):
             build_tab(desk, is_upload, BROKEN)
+        # The library sends a generator's last step once more when it ends. Were there something in that step, it would
+        # undo what the visitor has done meanwhile: followed a link, begun to write.
+        nothing = {parts.status: gr.skip()}
 
         def chat(message: dict[str, Any] | None, talk: Talk | None) -> Changes:
             """Answer a message of text and at most one uploaded picture; the first result is the conversation."""
@@ -131,10 +134,10 @@ def build(desk: Desk, learning: bool = True) -> Page:
             """Show the evidence of the exchange that a message belongs to."""
             index = event.index[0] if isinstance(event.index, list | tuple) else event.index
             exchange = talk.exchange_of(int(index)) if talk is not None else None
-            if exchange is None or exchange.look is None or talk.busy:
+            if exchange is None or exchange.look is None:
                 return {parts.verdict: gr.skip()}
-            talk.shown = exchange
-            return parts.show_exchange(exchange)
+            talk.shown, talk.focus = exchange, 0
+            return parts.show_exchange(talk, exchange)
 
         def turn(talk: Talk | None, text: str, picture: Callable[[], Media | None]) -> Changes:
             """One question: what changes on the page, step by step, and whatever happens an end."""
@@ -157,7 +160,8 @@ def build(desk: Desk, learning: bool = True) -> Page:
                     parts.talk: talk,
                     parts.status: render.status_html(""),
                 }
-                yield {**end, **talk.verdict, **parts.chips.show(talk)}  # complete: programs see the last step only
+                yield {**end, **parts.chips.show(talk)}
+                yield nothing
 
         def answer(talk: Talk, text: str, picture: Callable[[], Media | None]) -> Changes:
             exchange = talk.begin(text)
@@ -173,15 +177,15 @@ def build(desk: Desk, learning: bool = True) -> Page:
             begun = {parts.chatbot: talk.messages, parts.box: None, parts.talk: talk, parts.status: state}
             yield {**begun, **parts.chips.show(None)}
             reply: dict[str, Any] | None = None
-            cut = False
+            cut, before = False, talk.shown
             for event in desk.answer(talk.session, text, media, talk.stop, parts=True):
                 if talk.closed:
                     return
                 if isinstance(event, Stage):
                     yield {parts.status: render.status_html(event.name, ahead=event.ahead)}
                 elif isinstance(event, Looked):
-                    talk.verdict, exchange.look, talk.shown = {}, event.look, exchange
-                    yield parts.show_look(event.look)
+                    exchange.look, talk.shown, talk.focus, before = event.look, exchange, 0, exchange
+                    yield parts.show_look(talk, event.look)
                 elif isinstance(event, Decided):
                     exchange.finding = event.finding
                     yield parts.show_finding(event.finding)
@@ -196,8 +200,12 @@ def build(desk: Desk, learning: bool = True) -> Page:
                     yield {parts.chatbot: talk.messages}
                 if isinstance(event, Done):
                     talk.end(talk.session().look, event.text, event.finding)
-                    if event.finding is not None:
-                        talk.shown, talk.verdict = exchange, parts.show_exchange(exchange)
+                    if (
+                        event.finding is not None and talk.shown is before
+                    ):  # nobody has gone to other evidence meanwhile
+                        known = before is not None and before.look is exchange.look
+                        talk.shown = exchange
+                        yield parts.show_finding(event.finding) if known else parts.show_exchange(talk, exchange)
 
         def add(files: list[Any] | None, talk: Talk | None) -> dict[Any, Any]:
             """Hold the conversation's looks against these normal pictures too, at most eight in all."""
@@ -234,6 +242,7 @@ def build(desk: Desk, learning: bool = True) -> Page:
                 talk.closed = True
                 talk.stop.set()
             fresh = Talk(desk)
+            fresh.opacity = talk.opacity if talk is not None else fresh.opacity  # the slider stays where it is
             return {
                 **parts.show_references(fresh),
                 **parts.views.show(None),
@@ -257,6 +266,7 @@ def build(desk: Desk, learning: bool = True) -> Page:
             pictures = [] if desk.failure else [(entry.thumbnail(), entry.caption) for entry in example_pictures()]
             gallery = gr.Gallery(pictures, visible=bool(pictures))
             yield {parts.status: render.status_html("", desk.failure), parts.gallery: gallery}
+            yield nothing
 
         quiet: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": AT_ONCE}
         hidden: dict[str, Any] = {"api_visibility": "undocumented"}  # programs are offered one endpoint
@@ -267,8 +277,9 @@ def build(desk: Desk, learning: bool = True) -> Page:
             chip.click(suggested, [chip, parts.talk], parts.changing, api_visibility="private", **quiet)
         parts.chatbot.retry(again, [parts.talk], parts.changing, api_visibility="private", **quiet)
         parts.chatbot.edit(edit, [parts.talk], parts.changing, api_visibility="private", **quiet)
-        parts.chatbot.select(choose, [parts.talk], parts.panel, api_visibility="private", **quiet)
-        parts.views.wire(parts.talk, parts.overlay, parts.show_exchange, parts.panel)
+        last: dict[str, Any] = {"trigger_mode": "always_last", **quiet}  # of several clicks in a row
+        parts.chatbot.select(choose, [parts.talk], parts.panel, api_visibility="private", **last)
+        parts.views.wire(parts.talk, lambda: Talk(desk), parts.overlay, parts.show_exchange, parts.panel)
         panel = [*parts.panel, *parts.chips.buttons]
         strip = [parts.talk, parts.drop, parts.strip, parts.held]
         parts.report.wire(desk, parts.talk)

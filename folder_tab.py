@@ -130,6 +130,7 @@ def build_tab(desk: Desk, is_upload: Callable[[Any], bool], broken: str) -> None
         finally:
             here.stop.set()
             here.busy = False
+        yield {status: gr.skip()}  # sent once more by the library: a row that was clicked meanwhile stays shown
 
     def work(uploads: list[str] | None, here: Visit) -> Changes:
         from assistant.batch import PlainEngine, run_batch
@@ -216,4 +217,4 @@ def build_tab(desk: Desk, is_upload: Callable[[Any], bool], broken: str) -> None
         api_visibility="undocumented",
     )
     stop.click(lambda here: here and here.stop.set(), [visit], None, queue=False, **quiet)
-    rows.select(select, [visit], shown, **quiet)
+    rows.select(select, [visit], shown, trigger_mode="always_last", **quiet)

@@ -18,7 +18,7 @@ from panels.correct import Correct
 from panels.report import ReportPanel
 from panels.settings import Settings
 from panels.sweep import KEPT_S
-from panels.views import Views
+from panels.views import Views, drawn
 
 SHOWN_SIDE, STRIP_SIDE = 480, 160
 """Longest side of a picture in the chat and in the strip of references, pixels."""
@@ -151,17 +151,17 @@ class Parts:
         if self.correct is not None:
             self.correct.build()
 
-    def show_look(self, look: Look) -> dict[Any, Any]:
-        """The evidence of a look whose verdict is still to come."""
+    def show_look(self, talk: Talk, look: Look) -> dict[Any, Any]:
+        """The evidence of a look whose verdict is still to come, as the conversation shows heatmaps."""
         return {
             self.verdict: "### Not decided yet", self.meter: "",
-            self.overlay: render.overlay(look), self.original: look.thumbnail,
+            self.overlay: drawn(talk, look), self.original: look.thumbnail,
             self.details: render.evidence_markdown(look.regions, look.warnings), **self.views.show(look),
         }  # fmt: skip
 
-    def show_exchange(self, exchange: Exchange) -> dict[Any, Any]:
-        """The evidence of an exchange whose look is kept."""
-        shown = self.show_look(exchange.look)
+    def show_exchange(self, talk: Talk, exchange: Exchange) -> dict[Any, Any]:
+        """The evidence of an exchange of the conversation whose look is kept."""
+        shown = self.show_look(talk, exchange.look)
         return {**shown, **self.show_finding(exchange.finding)} if exchange.finding else shown
 
     @property

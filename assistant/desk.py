@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from assistant import load
 from assistant.errors import LookTwiceError, MediaError, QueueFullError
 from assistant.exchange import Exchange, small_look
+from assistant.render import OPACITY
 from assistant.session import Event, Session, Stage, Words
 from assistant.threshold import checked_rate
 from assistant.types import Finding, Look, Media
@@ -208,10 +209,11 @@ class Talk:
 
     Attributes:
         messages: {"role", "content"} as shown, at most MAX_MESSAGES.
-        verdict: what the page shows of the newest verdict; the page's own business.
         references: normal pictures that every look of the conversation is held against, at most MAX_HELD.
         rate: the false-alarm rate that was asked for, None when none was.
         shown: the exchange whose evidence the page shows.
+        opacity: of the heatmap on the page, 0..1.
+        focus: number of the region that the page shows among its surroundings darkened, 0 for none.
         exchanges: the questions so far with what came of them, oldest first.
         busy: whether an answer is running.
         closed: whether the visitor has begun anew elsewhere, so that nothing of this may be shown any more.
@@ -221,9 +223,9 @@ class Talk:
         self._desk = desk
         self._session: Session | None = None
         self.messages: list[dict[str, Any]] = []
-        self.verdict: dict[Any, Any] = {}
         self.exchanges: list[Exchange] = []
         self.shown: Exchange | None = None
+        self.opacity, self.focus = OPACITY, 0
         self.references: tuple[Media, ...] = ()
         self.rate: float | None = None
         self._new_terms = False

@@ -22,6 +22,8 @@ from assistant.errors import MediaError
 from assistant.prompts import kind_words, percent
 from assistant.types import Finding, Look, Media, Region
 
+OPACITY = 0.55
+"""Of the heatmap's colours where nobody asks for another."""
 CLEAR_BELOW, SOLID_FROM = 0.4, 0.85
 """Heatmap values below which nothing is drawn and from which the colour has its full opacity."""
 _ANCHORS = (
@@ -51,7 +53,7 @@ def colour_table() -> np.ndarray:
     return np.stack([np.interp(at, values, channel) for channel in zip(*colours, strict=True)], axis=1).astype(np.uint8)
 
 
-def overlay(look: Look, opacity: float = 0.55, boxes: bool = True, focus: int = 0) -> np.ndarray:
+def overlay(look: Look, opacity: float = OPACITY, boxes: bool = True, focus: int = 0) -> np.ndarray:
     """The look's thumbnail with its heatmap and numbered boxes, [h, w, 3] uint8 RGB, the thumbnail's size.
 
     Args:
@@ -90,7 +92,7 @@ def _darken_around(pixels: np.ndarray, region: Region, size: tuple[int, int]) ->
     pixels[kept] = bright
 
 
-def save_overlay(look: Look, path: Path, opacity: float = 0.55, boxes: bool = True) -> None:
+def save_overlay(look: Look, path: Path, opacity: float = OPACITY, boxes: bool = True) -> None:
     """Write the overlay as a PNG, whatever the name's ending; the file is complete or not there at all.
 
     Raises MediaError when the folder or file cannot be written.

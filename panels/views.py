@@ -13,8 +13,6 @@ from assistant.desk import Talk
 from assistant.exchange import LINK, Exchange
 from assistant.types import Look
 
-OPACITY = 55
-"""Of the heatmap's colours at first, percent."""
 _FOLLOW = """
 if (!window.looktwiceLinks) {
   window.looktwiceLinks = true;
@@ -46,7 +44,9 @@ class Views:
 
     def build_slider(self) -> None:
         """How strongly the heatmap covers the picture."""
-        self.slider = gr.Slider(0, 100, OPACITY, step=5, label="Heatmap's opacity, %", elem_id="opacity")
+        self.slider = gr.Slider(
+            0, 100, round(100 * render.OPACITY), step=5, label="Heatmap's opacity, %", elem_id="opacity"
+        )
 
     def build_tabs(self, height: int) -> None:
         """Regions by name, and original and heatmap behind a curtain."""
@@ -75,33 +75,48 @@ class Views:
         }
 
     def wire(
-        self, talk: gr.State, overlay: gr.Image, shows: Callable[[Exchange], dict[Any, Any]], out: list[Any]
+        self,
+        talk: gr.State,
+        begin: Callable[[], Talk],
+        overlay: gr.Image,
+        shows: Callable[[Talk, Exchange], dict[Any, Any]],
+        out: list[Any],
     ) -> None:
         """What happens: the slider draws the shown look again, a link shows its exchange and region.
 
         Args:
             talk: the conversation; its `shown` is the exchange whose evidence stands on the page.
+            begin: a new conversation, for those who move the slider before they ask.
             overlay: the heatmap's picture.
-            shows: an exchange -> what the page shows of it.
+            shows: a conversation, one of its exchanges -> what the page shows of it.
             out: every component of that.
         """
 
-        def fade(percent: float, here: Talk | None) -> Any:
-            look = here.shown.look if here is not None and here.shown is not None else None
-            return gr.skip() if look is None else render.overlay(look, min(100.0, max(0.0, float(percent))) / 100)
+        def fade(percent: float, here: Talk | None) -> dict[Any, Any]:
+            here = here or begin()
+            here.opacity = min(100.0, max(0.0, float(percent))) / 100
+            look = here.shown.look if here.shown is not None else None
+            return {talk: here} if look is None else {talk: here, overlay: drawn(here, look)}
 
-        def follow(here: Talk | None, percent: float, event: gr.SelectData) -> dict[Any, Any]:
+        def follow(here: Talk | None, event: gr.SelectData) -> dict[Any, Any]:
             number, spot = event.index
             exchange = here.exchange(int(number)) if here is not None else None
             if exchange is None or exchange.look is None:
                 raise gr.Error("This picture is no longer kept: show it again.", print_exception=False)
-            drawn = render.overlay(exchange.look, min(100.0, max(0.0, float(percent))) / 100, focus=int(spot))
-            here.shown = exchange
-            return {**shows(exchange), overlay: drawn}
+            here.shown, here.focus = exchange, int(spot)
+            return shows(here, exchange)
 
-        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
-        self.slider.change(fade, [self.slider, talk], [overlay], trigger_mode="always_last", **quiet)
-        self.links.select(follow, [talk, self.slider], out, **quiet)
+        # of several in a row the last one counts: none is lost because another is still being drawn
+        quiet: dict[str, Any] = {
+            "show_progress": "hidden", "api_visibility": "private", "queue": False, "trigger_mode": "always_last",
+        }  # fmt: skip
+        self.slider.change(fade, [self.slider, talk], [talk, overlay], **quiet)
+        self.links.select(follow, [talk], out, **quiet)
+
+
+def drawn(talk: Talk, look: Look) -> np.ndarray:
+    """The look with its heatmap as the conversation's page shows it, see `render.overlay`."""
+    return render.overlay(look, talk.opacity, focus=talk.focus)
 
 
 def boxes(look: Look) -> list[tuple[tuple[int, int, int, int], str]]:
