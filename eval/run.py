@@ -37,12 +37,16 @@ def predicted(
     inspector: Inspector, task: Task, samples: Sequence[Sample], looker: Looker, ask: bool, frames: int
 ) -> list[tuple[dict[str, Any], dict[str, np.ndarray]]]:
     """Row and arrays of each of up to TOGETHER samples."""
-    plain = [sample.clip is None and sample.exam is None and task is not Task.visa_dr for sample in samples]
-    if all(plain):
+    if all(_plain(task, sample) for sample in samples):
         return predict_each(
             inspector, [sample.record for sample in samples], ask, [looker.of(sample) for sample in samples]
         )
     return [_predicted(inspector, task, sample, looker, ask, frames) for sample in samples]
+
+
+def _plain(task: Task, sample: Sample) -> bool:
+    """Whether it is a picture with one answer, which can be predicted with others."""
+    return sample.clip is None and sample.exam is None and task is not Task.visa_dr
 
 
 def _predicted(
@@ -111,10 +115,11 @@ def run(
     looker = Looker(inspector, mode, samples)
     peer = None if model is Model.looktwice else PeerRun(inspector, model)
     file = out / "predictions.jsonl"
+    step = TOGETHER if all(_plain(task, sample) for sample in samples) else 1  # clips and exams take long: one by one
     bar = tqdm(desc=str(task), unit="sample", initial=done, total=len(samples))
     with file.open("a", encoding="utf-8") as lines, bar:
-        for start in range(done, len(samples), TOGETHER):
-            some = samples[start : start + TOGETHER]
+        for start in range(done, len(samples), step):
+            some = samples[start : start + step]
             if peer is not None:
                 results = [peer.predict(sample) for sample in some]
             else:
