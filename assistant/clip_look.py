@@ -52,7 +52,9 @@ MOST_KEYS = 4
 MAX_NORMAL = 24
 """Looks at normal clips or frames in all."""
 UNMEASURED = "How often this is right of clips has not been measured: take verdict and confidence as a hint."
-"""Said of every clip until its figures are known on a whole validation set."""
+"""Said of clips where the profile's gains were fitted to nothing."""
+HINT = "Clips are judged less reliably than pictures: take the verdict as a hint; the model card has the figures."
+"""Said of clips where they were fitted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,7 +216,8 @@ class LooksAtClips:
             normal=known.words if known else "",
             rules=asked or (known.rules if known else ()),
         )
-        warnings = (UNMEASURED, *notes, *(known.notes if known else ()), *weighed.notes)
+        doubt = HINT if self.clip_gains.source else UNMEASURED
+        warnings = (doubt, *notes, *(known.notes if known else ()), *weighed.notes)
         took = time.perf_counter() - start
         return replace(chosen, clip=facts, warnings=tuple(dict.fromkeys(warnings)), look_s=took)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from assistant.clip_look import UNMEASURED
+from assistant.clip_look import HINT, UNMEASURED
 from assistant.errors import MediaError
 from tests.clipmaker import moving_square, write_clip, write_sound
 from tests.tiny import tiny_inspector
@@ -36,9 +38,12 @@ def test_what_a_normal_clip_does_not_show_is_found_when_it_is_there(inspector, t
     assert odd.clip.spans[0].end > 2
 
 
-def test_that_nothing_of_it_is_measured_is_said_of_every_clip(inspector, tmp_path):
+def test_how_far_a_clip_is_to_be_trusted_is_said(inspector, tmp_path, monkeypatch):
     look = inspector.look_clip(write_clip(tmp_path / "clip.mp4", moving_square()))
     assert UNMEASURED in look.warnings and "chosen by hand" in look.threshold_source
+    monkeypatch.setattr(inspector, "clip_gains", replace(inspector.clip_gains, source="fitted to something"))
+    fitted = inspector.look_clip(write_clip(tmp_path / "clip.mp4", moving_square()))
+    assert HINT in fitted.warnings and UNMEASURED not in fitted.warnings
     told = inspector.finding(look, "").to_dict()
     assert UNMEASURED in told["warnings"] and told["frames"] == sorted(told["frames"], key=lambda one: one["time"])
 
