@@ -32,8 +32,9 @@ from assistant.weights import LANGUAGE_FILE, LOOK_FILE
 from data.talks import Mixed, Source
 from finetune import chat, look
 from finetune.estimate import Estimate, chat_estimate, lora_size, refuse_what_will_not_fit, sizes
+from finetune.large import TRAINED_FILE, WHOLE_FOLDER
 from finetune.onevision_chat import ChatStage, Talk, TalkDataset, messages_of, prepare, read_sources
-from finetune.recipe import RECIPES, ChatRecipe, LookRecipe, read_recipe
+from finetune.recipe import RECIPES, ChatRecipe, LookRecipe, own_device, read_recipe
 from tests.tiny_onevision import tiny_checkpoint, tiny_look
 
 ROOT = Path(__file__).parents[1]
@@ -357,6 +358,26 @@ def test_four_bits_are_not_sharded(monkeypatch, kind):
     monkeypatch.setenv("ACCELERATE_DEEPSPEED_ZERO_STAGE", "3")
     with pytest.raises(RecipeError, match="cannot be sharded"):
         ChatRecipe(method="qlora").check()
+
+
+def test_weights_in_pieces_are_put_together_before_they_are_written(checkpoint, talks, tmp_path, monkeypatch):
+    """Sharding itself needs GPUs. Its end does not: the gathered weights, on a model made anew, are what is written."""
+    straight, pieces = (tiny_look(checkpoint, tmp_path / name) for name in ("straight", "pieces"))
+    command(chat, *chatting(straight, talks, tmp_path / "one", steps=2))
+    for module in ("finetune.large", "finetune.onevision_chat"):
+        monkeypatch.setattr(f"{module}.in_pieces", lambda: True)
+    command(chat, *chatting(pieces, talks, tmp_path / "two", steps=2))
+    assert (tmp_path / "two" / WHOLE_FOLDER / TRAINED_FILE).is_file()
+    for name in ("adapter/adapter_model.safetensors", LANGUAGE_FILE):
+        one, two = load_file(straight / name), load_file(pieces / name)
+        assert one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one), name
+
+
+def test_four_bits_lie_on_the_gpu_of_their_process(monkeypatch):
+    assert own_device() is None or torch.cuda.is_available()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert own_device() == {"": 1}
 
 
 def test_the_estimate_is_that_of_the_published_sizes():

@@ -126,6 +126,14 @@ def test_every_weight_has_a_gradient_in_every_step(bare, references):
     assert [name for name, value in stage.named_parameters() if value.grad is None] == []
 
 
+def test_the_tower_goes_where_the_trainer_puts_the_rest(bare):
+    """It is held, not a part of what the trainer moves; "meta" stands for a GPU."""
+    loaded = compose_onevision(read_profile(str(bare)), stage="new")
+    ViewStage(loaded.model, loaded.processor).follow(torch.device("meta"))
+    assert {str(value.device) for value in loaded.model.llava.model.vision_tower.parameters()} == {"meta"}
+    assert str(loaded.model.llava.lm_head.weight.device) == "cpu"
+
+
 def test_two_processes_are_one(bare, labelled, tmp_path):
     """Over gloo: each looks at half of a batch."""
     alone, both = (shutil.copytree(bare, tmp_path / name) for name in ("alone", "both"))
