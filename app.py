@@ -277,8 +277,8 @@ def build(desk: Desk, learning: bool = True) -> Page:
             chip.click(suggested, [chip, parts.talk], parts.changing, api_visibility="private", **quiet)
         parts.chatbot.retry(again, [parts.talk], parts.changing, api_visibility="private", **quiet)
         parts.chatbot.edit(edit, [parts.talk], parts.changing, api_visibility="private", **quiet)
-        last: dict[str, Any] = {"trigger_mode": "always_last", **quiet}  # of several clicks in a row
-        parts.chatbot.select(choose, [parts.talk], parts.panel, api_visibility="private", **last)
+        each: dict[str, Any] = {"trigger_mode": "multiple", **quiet}  # also while another click is being answered
+        parts.chatbot.select(choose, [parts.talk], parts.panel, api_visibility="private", **each)
         parts.views.wire(parts.talk, lambda: Talk(desk), parts.overlay, parts.show_exchange, parts.panel)
         panel = [*parts.panel, *parts.chips.buttons]
         strip = [parts.talk, parts.drop, parts.strip, parts.held]

@@ -217,4 +217,4 @@ def build_tab(desk: Desk, is_upload: Callable[[Any], bool], broken: str) -> None
         api_visibility="undocumented",
     )
     stop.click(lambda here: here and here.stop.set(), [visit], None, queue=False, **quiet)
-    rows.select(select, [visit], shown, trigger_mode="always_last", **quiet)
+    rows.select(select, [visit], shown, trigger_mode="multiple", **quiet)
