@@ -24,6 +24,10 @@ if (!window.looktwiceLinks) {
     const [number, spot] = link.getAttribute('href').split('LINK')[1].split('-').map(Number);
     window.looktwiceShow(number, spot);
   }, true);
+  // a message opens its own evidence on Enter, which would come after the link's and hide the region again
+  document.addEventListener('keydown', (event) => {
+    if (event.target.closest('a[href*="LINK"]') && event.key === 'Enter') event.stopPropagation();
+  }, true);
   const texts = {chat: 'Picture in the conversation', named: 'The picture with its regions marked',
     compared: 'The picture, original and with its heatmap'};
   const describe = () => Object.entries(texts).forEach(([part, text]) =>

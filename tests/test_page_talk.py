@@ -76,6 +76,19 @@ def visit(browser: playwright.Browser, tmp_path: Path, monkeypatch: pytest.Monke
     close(served)
 
 
+def test_a_link_followed_the_moment_the_answer_ends_is_not_undone(visit: Visit) -> None:
+    visit.open()
+    for _ in range(3):
+        visit.page.locator("#examples .thumbnail-item").nth(1).click()
+        visit.ended()
+        before = visit.shown()
+        visit.page.locator('#chat a[href*="#spot-"]').last.focus()
+        visit.page.keyboard.press("Enter")
+        visit.page.wait_for_function(f"before => {OVERLAY} !== before", arg=before)
+        visit.page.wait_for_timeout(700)
+        assert visit.shown() != before
+
+
 def test_a_link_followed_while_the_answer_goes_on_stays_and_of_several_keys_the_last_counts(visit: Visit) -> None:
     visit.open()
     gate = visit.spotted.gate
