@@ -130,7 +130,6 @@ def build_tab(desk: Desk, is_upload: Callable[[Any], bool], broken: str) -> None
         finally:
             here.stop.set()
             here.busy = False
-        yield {status: gr.skip()}  # sent once more by the library: a row that was clicked meanwhile stays shown
 
     def work(uploads: list[str] | None, here: Visit) -> Changes:
         from assistant.batch import PlainEngine, run_batch
