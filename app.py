@@ -6,6 +6,8 @@ import atexit
 import logging
 import os
 import shutil
+import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -50,7 +52,20 @@ Changes = Iterator[dict[Any, Any]]
 
 
 class Page(gr.Blocks):
-    """Blocks that refuse every file which is not an upload of their own, before anything opens or fetches it."""
+    """Blocks that refuse every file which is not an upload of their own, before anything opens or fetches it.
+
+    Attributes:
+        ended: set once the page is no longer served; what runs beside it ends then.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.ended = threading.Event()
+        super().__init__(*args, **kwargs)
+
+    def close(self, verbose: bool = True) -> None:
+        """As in Blocks; what runs beside the page ends too."""
+        self.ended.set()
+        super().close(verbose)
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any) -> list[Any]:
         """As in Blocks; raises gr.Error for a foreign file in `inputs`.
@@ -318,18 +333,22 @@ def serve(page: Page, host: str, port: int | None, limits: Limits | None = None,
     """Open the page within its limits; the address. `port` None takes a free one; returns at once unless `block`."""
     limits = limits or Limits()
     Path(get_upload_folder()).mkdir(parents=True, exist_ok=True)
-    start_sweeping(Path(get_upload_folder()), threading.Event())
+    start_sweeping(Path(get_upload_folder()), page.ended)
     page.queue(max_size=2 * AT_ONCE, default_concurrency_limit=1)
     theme = gr.themes.Default(  # fonts of the machine: the page must work without a network
         primary_hue="teal", secondary_hue="teal", neutral_hue="slate",
         font=("system-ui", "sans-serif"), font_mono=("ui-monospace", "monospace"),
     )  # fmt: skip
-    _, url, _ = page.launch(
-        server_name=host, server_port=port, max_file_size=limits.max_file_size, auth=limits.auth,
-        root_path=limits.root_path or None, mcp_server=limits.mcp, show_error=False, share=False, ssr_mode=False,
-        prevent_thread_lock=not block, footer_links=["api"], run_history=False, enable_monitoring=False, theme=theme,
-        css_paths=Path(__file__).with_name("app.css"),
-    )  # fmt: skip
+    try:
+        _, url, _ = page.launch(
+            server_name=host, server_port=port, max_file_size=limits.max_file_size, auth=limits.auth,
+            root_path=limits.root_path or None, mcp_server=limits.mcp, show_error=False, share=False, ssr_mode=False,
+            prevent_thread_lock=not block, footer_links=["api"], run_history=False, enable_monitoring=False,
+            theme=theme, css_paths=Path(__file__).with_name("app.css"),
+        )  # fmt: skip
+    finally:
+        if block:
+            page.ended.set()
     return url
 
 
@@ -371,4 +390,5 @@ def main(
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # as containers and services end it: uploads go then too
     run(main)

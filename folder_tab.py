@@ -130,6 +130,7 @@ def build_tab(desk: Desk, is_upload: Callable[[Any], bool], broken: str) -> None
         finally:
             here.stop.set()
             here.busy = False
+        yield {status: gr.skip()}  # sent once more by the library: a row that was clicked meanwhile stays shown
 
     def work(uploads: list[str] | None, here: Visit) -> Changes:
         from assistant.batch import PlainEngine, run_batch
@@ -202,7 +203,10 @@ def build_tab(desk: Desk, is_upload: Callable[[Any], bool], broken: str) -> None
         names = [row.name for row in here.batch.rows] if here is not None and here.batch is not None else []
         if name not in names:
             raise gr.Error("This list has gone: look at the pictures again.", print_exception=False)
-        return picture(here, names.index(name))
+        try:
+            return picture(here, names.index(name))
+        except LookTwiceError as error:  # looks are deleted after an hour
+            raise gr.Error(render.plain(str(error)), print_exception=False) from None
 
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     changing = [visit, status, rows, reports, *shown]

@@ -10,7 +10,7 @@ import pytest
 from gradio_client import handle_file
 
 from folder_tab import HEADERS
-from tests.test_app import TAG, WAIT, Served, chat, raw, served, words  # noqa: F401
+from tests.test_app import TAG, Served, chat, end, raw, served, words  # noqa: F401
 from tests.test_batch import draw
 
 pytestmark = [pytest.mark.usefixtures("short_answers"), pytest.mark.filterwarnings("ignore")]
@@ -24,7 +24,7 @@ def test_pictures_and_a_zip_become_one_list(served: Served, tmp_path: Path) -> N
     uploads = [handle_file(file) for file in (*sorted(folder.glob("part[0-3].png")), tmp_path / "more.zip")]
     job = served.client().submit(uploads, api_name="/folder")
     assert len(chat(served.client(), "Hello.")) == 2  # the model is not kept from conversations
-    status, rows, reports, title, overlay, _ = job.result(WAIT)
+    status, rows, reports, title, overlay, _ = end(job)
     assert "6 pictures:" in status and "1 could not be read" in status
     cells = rows["value"] if "value" in rows else rows
     files = [row[HEADERS.index("File")] for row in cells["data"]]

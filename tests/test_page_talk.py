@@ -166,6 +166,37 @@ def test_stop_edit_retry_and_copy(visit: Visit) -> None:
     assert WORDS in page.evaluate("navigator.clipboard.readText()")
 
 
+def test_keys_alone_lead_from_the_page_to_a_verdict_a_link_and_a_follow_up(visit: Visit) -> None:
+    page = visit.page
+    visit.open()
+
+    def walk(to: str, presses: int = 80) -> None:
+        for _ in range(presses):
+            page.keyboard.press("Tab")
+            if page.evaluate("to => document.activeElement.matches(to)", to):
+                return
+        raise AssertionError(f"Tab does not reach {to}")
+
+    walk("#examples button")
+    page.keyboard.press("Enter")
+    visit.ended()
+    whole = visit.shown()
+    page.locator("#title").click()
+    walk('#chat a[href*="#spot-"]')
+    page.keyboard.press("Enter")
+    page.wait_for_function(f"whole => {OVERLAY} !== whole", arg=whole)
+    walk("#chips button")
+    page.keyboard.press("Enter")
+    page.locator("#chat [data-testid=bot]").nth(1).wait_for()
+    visit.ended()
+    walk("#opacity input[type=range]")
+    marked = page.evaluate(
+        "getComputedStyle(document.activeElement).outlineStyle !== 'none'"
+        " || getComputedStyle(document.activeElement).boxShadow !== 'none'"
+    )
+    assert marked, "one cannot see where the keyboard is"
+
+
 def test_a_full_line_is_a_sentence_and_the_question_stays(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("assistant.desk.MAX_WAITING", 1)
     visit.open()
