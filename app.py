@@ -6,6 +6,8 @@ import atexit
 import logging
 import os
 import shutil
+import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -35,6 +37,7 @@ from assistant.types import Media  # noqa: E402
 from data.examples import example_pictures  # noqa: E402
 from folder_tab import build_tab  # noqa: E402
 from page import NO_EVIDENCE, Parts, shown  # noqa: E402
+from panels.address import checked_address  # noqa: E402
 from panels.auth import VARIABLE, read_auth  # noqa: E402
 from panels.endpoint import add_inspect  # noqa: E402
 from panels.sweep import start_sweeping  # noqa: E402
@@ -50,7 +53,20 @@ Changes = Iterator[dict[Any, Any]]
 
 
 class Page(gr.Blocks):
-    """Blocks that refuse every file which is not an upload of their own, before anything opens or fetches it."""
+    """Blocks that refuse every file which is not an upload of their own, before anything opens or fetches it.
+
+    Attributes:
+        ended: set once the page is no longer served; what runs beside it ends then.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.ended = threading.Event()
+        super().__init__(*args, **kwargs)
+
+    def close(self, verbose: bool = True) -> None:
+        """As in Blocks; what runs beside the page ends too."""
+        self.ended.set()
+        super().close(verbose)
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any) -> list[Any]:
         """As in Blocks; raises gr.Error for a foreign file in `inputs`.
@@ -200,9 +216,8 @@ def build(desk: Desk, learning: bool = True) -> Page:
                     yield {parts.chatbot: talk.messages}
                 if isinstance(event, Done):
                     talk.end(talk.session().look, event.text, event.finding)
-                    if (
-                        event.finding is not None and talk.shown is before
-                    ):  # nobody has gone to other evidence meanwhile
+                    # where the visitor has gone to other evidence meanwhile, that stays
+                    if event.finding is not None and talk.shown is before:
                         known = before is not None and before.look is exchange.look
                         talk.shown = exchange
                         yield parts.show_finding(event.finding) if known else parts.show_exchange(talk, exchange)
@@ -277,8 +292,8 @@ def build(desk: Desk, learning: bool = True) -> Page:
             chip.click(suggested, [chip, parts.talk], parts.changing, api_visibility="private", **quiet)
         parts.chatbot.retry(again, [parts.talk], parts.changing, api_visibility="private", **quiet)
         parts.chatbot.edit(edit, [parts.talk], parts.changing, api_visibility="private", **quiet)
-        last: dict[str, Any] = {"trigger_mode": "always_last", **quiet}  # of several clicks in a row
-        parts.chatbot.select(choose, [parts.talk], parts.panel, api_visibility="private", **last)
+        each: dict[str, Any] = {"trigger_mode": "multiple", **quiet}  # also while another click is being answered
+        parts.chatbot.select(choose, [parts.talk], parts.panel, api_visibility="private", **each)
         parts.views.wire(parts.talk, lambda: Talk(desk), parts.overlay, parts.show_exchange, parts.panel)
         panel = [*parts.panel, *parts.chips.buttons]
         strip = [parts.talk, parts.drop, parts.strip, parts.held]
@@ -318,25 +333,29 @@ def serve(page: Page, host: str, port: int | None, limits: Limits | None = None,
     """Open the page within its limits; the address. `port` None takes a free one; returns at once unless `block`."""
     limits = limits or Limits()
     Path(get_upload_folder()).mkdir(parents=True, exist_ok=True)
-    start_sweeping(Path(get_upload_folder()), threading.Event())
+    start_sweeping(Path(get_upload_folder()), page.ended)
     page.queue(max_size=2 * AT_ONCE, default_concurrency_limit=1)
     theme = gr.themes.Default(  # fonts of the machine: the page must work without a network
         primary_hue="teal", secondary_hue="teal", neutral_hue="slate",
         font=("system-ui", "sans-serif"), font_mono=("ui-monospace", "monospace"),
     )  # fmt: skip
-    _, url, _ = page.launch(
-        server_name=host, server_port=port, max_file_size=limits.max_file_size, auth=limits.auth,
-        root_path=limits.root_path or None, mcp_server=limits.mcp, show_error=False, share=False, ssr_mode=False,
-        prevent_thread_lock=not block, footer_links=["api"], run_history=False, enable_monitoring=False, theme=theme,
-        css_paths=Path(__file__).with_name("app.css"),
-    )  # fmt: skip
+    try:
+        _, url, _ = page.launch(
+            server_name=host, server_port=port, max_file_size=limits.max_file_size, auth=limits.auth,
+            root_path=limits.root_path or None, mcp_server=limits.mcp, show_error=False, share=False, ssr_mode=False,
+            prevent_thread_lock=not block, footer_links=["api"], run_history=False, enable_monitoring=False,
+            theme=theme, css_paths=Path(__file__).with_name("app.css"),
+        )  # fmt: skip
+    finally:
+        if block:
+            page.ended.set()
     return url
 
 
 def main(
     profile: Annotated[str, typer.Option(help="The model to use.")] = "embedded",
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen at.")] = 7860,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen at.")] = 7860,
     max_file_size: Annotated[str, typer.Option(help="Largest upload.")] = "200mb",
     tiles: Annotated[str | None, typer.Option(help="Look tile by tile too: auto, or a side in pixels.")] = None,
     adapter: Annotated[str | None, typer.Option(help="Of a OneVision profile: our weights.")] = None,
@@ -360,6 +379,7 @@ def main(
         tiles = checked_tiles(tiles)
     except LookTwiceError as error:
         raise typer.BadParameter(str(error), param_hint="--tiles") from None
+    host, port = checked_address(host, port)
     loader = partial(load, adapter=adapter, quantization=quantization, device_map=device_map, share_gpu=share_gpu)
     limits = Limits(max_file_size, read_auth(auth), root_path, mcp)
     uploads = tempfile.mkdtemp(prefix="looktwice-")  # of this run alone, gone with it
@@ -371,4 +391,5 @@ def main(
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # as containers and services end it: uploads go then too
     run(main)

@@ -73,7 +73,7 @@ class TransformersRuntime:
     def answers(
         self, prompts: Sequence[tuple[Tensor, LookTokens]], *, max_words: int, word_biases: Sequence[float]
     ) -> list[tuple[str, float]]:
-        """Whole answers to several prompts about looks, made side by side: several times faster than one by one.
+        """Whole answers to several prompts about looks, made side by side, see `eval.asking.answers`.
 
         Args:
             prompts: (ids [1, T], tokens of one look) each; all have tokens of the same kinds, T may differ.

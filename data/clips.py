@@ -17,6 +17,9 @@ VIDEOS = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".mpg", ".mpeg")
 ANNOTATIONS = ("annotations.txt", "temporal_annotations.txt", "Temporal_Anomaly_Annotation_for_Testing_Videos.txt")
 """Lists as UCF-Crime has them: name, class, first and last frame of up to two spans, -1 for none."""
 
+HIT = 0.5
+"""Overlap of times from which an event in a clip counts as found."""
+
 
 @dataclass(frozen=True, eq=False)
 class Clip:
@@ -57,6 +60,11 @@ class Clip:
         if self.seconds is None:
             return None
         return [int(any(start <= time < end for start, end in self.seconds)) for time in times]
+
+
+def time_overlap(called: np.ndarray, true: np.ndarray) -> float:
+    """Intersection over union of two sets of moments, [n] bool each and not both empty; 0..1."""
+    return float((called & true).sum() / (called | true).sum())
 
 
 def read_clips(path: Path, split: str = "") -> Iterator[Clip]:

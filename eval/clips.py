@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from data.clips import spans_of
+from data.clips import HIT, spans_of, time_overlap
 
 Row = dict[str, Any]
-HIT = 0.5
-"""Overlap of times from which an event was found."""
 BUFFER = 0.1
 """Early and late buffer of PATE, as a share of the frames that are scored together, at least one frame."""
 
@@ -108,7 +106,7 @@ def _overlaps(rows: Sequence[Row]) -> list[float]:
             if "spans" in row:
                 times = np.array(row["frames"]) * row["step"]
                 called = np.array([any(start <= at < end for start, end in row["spans"]) for at in times])
-            shares.append(float((called & labels).sum() / (called | labels).sum()))
+            shares.append(time_overlap(called, labels))
     return shares
 
 

@@ -79,7 +79,9 @@ def run(
     limit: Annotated[int, typer.Option(min=0, help="At most this many samples, drawn with the seed; 0 means all.")] = 0,
     seed: int = 0,
     maps: Annotated[bool, typer.Option(help="Keep heatmaps, as compressed arrays.")] = True,
-    frames: Annotated[int, typer.Option(min=0, help="Frames of a clip that are looked at; 0: all.")] = FRAMES,
+    frames: Annotated[
+        int, typer.Option(min=0, help="Frames that are looked at of a clip in single frames; 0: all.")
+    ] = FRAMES,
     model: Annotated[
         Model,
         typer.Option(

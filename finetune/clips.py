@@ -4,7 +4,7 @@
 
 A logistic regression of the frames' labels on the channels' sums, gains not under 0; the tipping point is where most
 training clips come out right. `python -m data.build events DIR --fold train` makes the set. What was measured is kept
-in the run folder, so that a second start only fits.
+in the run folder, place by place: a second start goes on where the first stopped.
 """
 
 from __future__ import annotations
@@ -16,19 +16,21 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from safetensors.numpy import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 from scipy.optimize import minimize
 from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
 from assistant import load
 from assistant.clip_gains import CLIPS_FILE, ClipGains, Weighing, level
+from assistant.clip_look import Normality
 from assistant.command import run
 from assistant.errors import RecordError
 from assistant.inspector import Inspector
 from assistant.profiles import read_profile
 from assistant.spans import find_spans, smoothed
-from data.clips import Clip, read_clips
+from data.clips import HIT, Clip, read_clips, time_overlap
 
 MODES = ("alone", "held")
 USUAL_CELLS = 0.998
@@ -37,8 +39,6 @@ USUAL_LEVEL = 0.95
 """Share of the normal clips whose own level is taken off whole."""
 LEAST_ZERO = 0.02
 RIDGE = 1e-3
-HIT = 0.5
-"""Intersection over union from which a clip's time was found."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,35 +52,63 @@ class Frames:
     duration: float
 
 
-def measured(inspector: Inspector, clips: list[Clip]) -> dict[str, list[Frames]]:
-    """Frames of all clips by mode; clips of one place, which stand together, share what was learned of its normal."""
+def measured(inspector: Inspector, clips: list[Clip], out: Path) -> dict[str, list[Frames]]:
+    """Frames of all clips by mode; each place is a file of `out`, and one that is there already is not measured again.
+
+    Clips of one place, which stand together, share what was learned of its normal.
+
+    Raises:
+        RecordError: a file is of other clips or of other weights.
+    """
     found: dict[str, list[Frames]] = {mode: [] for mode in MODES}
+    out.mkdir(parents=True, exist_ok=True)
     with tqdm(total=len(clips), desc="clips", unit="clip") as bar:
-        for reference, group in groupby(clips, key=lambda clip: clip.reference):
-            known = inspector.learn_normal(list(reference))
-            for clip in group:
-                for mode, one in zip(MODES, inspector.measure_clip(clip.files[0], (None, known)), strict=True):
-                    cells = np.quantile(one.cells.numpy().transpose(1, 0, 2, 3).reshape(3, -1), USUAL_CELLS, axis=1)
-                    labels = np.array(clip.time_labels(one.times))
-                    found[mode].append(Frames(np.array(one.times), labels, one.sums.numpy(), cells, one.duration))
-                bar.update()
+        for number, (reference, group) in enumerate(groupby(clips, key=lambda clip: clip.reference)):
+            here, file = list(group), out / f"place-{number:05d}.safetensors"
+            origin = " ".join([inspector.fingerprint, *(clip.name for clip in here)])
+            if not file.is_file():
+                known = inspector.learn_normal(list(reference))
+                keep(file, _of_place(inspector, here, known), origin)
+            for mode, frames in kept(file, origin).items():
+                found[mode] += frames
+            bar.update(len(here))
     return found
 
 
-def keep(file: Path, found: dict[str, list[Frames]]) -> None:
-    """Writes what was measured as one safetensors file."""
+def _of_place(inspector: Inspector, clips: list[Clip], known: Normality) -> dict[str, list[Frames]]:
+    found: dict[str, list[Frames]] = {mode: [] for mode in MODES}
+    for clip in clips:
+        for mode, one in zip(MODES, inspector.measure_clip(clip.files[0], (None, known)), strict=True):
+            cells = np.quantile(one.cells.numpy().transpose(1, 0, 2, 3).reshape(3, -1), USUAL_CELLS, axis=1)
+            labels = np.array(clip.time_labels(one.times))
+            found[mode].append(Frames(np.array(one.times), labels, one.sums.numpy(), cells, one.duration))
+    return found
+
+
+def keep(file: Path, found: dict[str, list[Frames]], origin: str) -> None:
+    """Writes what was measured as one safetensors file, whole or not at all; `origin` says of what it is."""
     arrays = {}
     for mode, clips in found.items():
         for number, one in enumerate(clips):
             for name, value in vars(one).items():
                 arrays[f"{mode}.{number:05d}.{name}"] = np.atleast_1d(np.asarray(value))
-    save_file(arrays, file)
+    aside = file.with_suffix(".partial")
+    save_file(arrays, aside, {"origin": origin})
+    aside.replace(file)
 
 
-def kept(file: Path) -> dict[str, list[Frames]]:
-    """Reads what `keep` has written."""
+def kept(file: Path, origin: str) -> dict[str, list[Frames]]:
+    """Reads what `keep` has written; raises RecordError when it is damaged or of another origin."""
     rows: dict[str, dict[str, dict[str, np.ndarray]]] = {}
-    for key, value in load_file(file).items():
+    try:
+        with safe_open(file, "numpy") as opened:
+            known = (opened.metadata() or {}).get("origin")
+            arrays = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118  not a dict
+    except (OSError, SafetensorError):
+        raise RecordError(f"{file.name} is damaged.", "Remove it: it is measured again.") from None
+    if known != origin:
+        raise RecordError(f"{file.name} is of other clips or other weights.", "Name another folder with --out.")
+    for key, value in arrays.items():
         mode, number, name = key.split(".")
         rows.setdefault(mode, {}).setdefault(number, {})[name] = value
     return {
@@ -130,7 +158,7 @@ def right(clips: list[Frames], evidence: list[np.ndarray], bias: float) -> float
         spans = find_spans(one.times, scores, 0.5, one.duration)
         if one.labels.any():
             called = np.array([any(span.start <= at <= span.end for span in spans) for at in one.times])
-            hits.append((called & (one.labels == 1)).sum() >= HIT * (called | (one.labels == 1)).sum())
+            hits.append(time_overlap(called, one.labels == 1) >= HIT)
         else:
             quiet.append(not spans)
     return (float(np.mean(hits)) + float(np.mean(quiet))) / 2
@@ -149,15 +177,7 @@ def main(
             f"There are no clips with and without an event and with a reference in the fold {fold!r} of {data}.",
             "python -m data.build events makes them.",
         )
-    file = out / "frames.safetensors"
-    if file.is_file():
-        found = kept(file)
-        if len(found[MODES[0]]) != len(clips):
-            raise RecordError(f"{file} is of other clips.", "Name another folder with --out.")
-    else:
-        out.mkdir(parents=True, exist_ok=True)
-        found = measured(load(profile), clips)
-        keep(file, found)
+    found = measured(load(profile), clips, out)
     weighings = {}
     for mode in MODES:
         weighings[mode] = one = fit(found[mode])

@@ -108,14 +108,14 @@ class Views:
             if exchange is None or exchange.look is None:
                 raise gr.Error("This picture is no longer kept: show it again.", print_exception=False)
             here.shown, here.focus = exchange, int(spot)
-            return shows(here, exchange)
+            found = shows(here, exchange)
+            # of several links in a row the last one counts, whichever is drawn first
+            return found if (here.shown, here.focus) == (exchange, int(spot)) else {overlay: gr.skip()}
 
-        # of several in a row the last one counts: none is lost because another is still being drawn
-        quiet: dict[str, Any] = {
-            "show_progress": "hidden", "api_visibility": "private", "queue": False, "trigger_mode": "always_last",
-        }  # fmt: skip
-        self.slider.change(fade, [self.slider, talk], [talk, overlay], **quiet)
-        self.links.select(follow, [talk], out, **quiet)
+        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
+        self.slider.change(fade, [self.slider, talk], [talk, overlay], trigger_mode="always_last", **quiet)
+        # not "always_last": what a click was on is lost when the library puts it off
+        self.links.select(follow, [talk], out, trigger_mode="multiple", **quiet)
 
 
 def drawn(talk: Talk, look: Look) -> np.ndarray:

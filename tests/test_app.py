@@ -108,9 +108,9 @@ def chat(client: Client, text: str, *files: Path) -> list[dict[str, Any]]:
 def end(job: Job) -> list[Any]:
     """What each part of the page shows when the turn is over: its newest value."""
     job.result(WAIT)
-    kept = lambda value: "update" not in (value.get("__type__"), value.get("props", {}).get("__type__"))  # noqa: E731
+    nothing = {"__type__": "update"}  # of a part that a step leaves as it is
     columns = zip(*job.outputs(), strict=True)
-    return [[None, *(v for v in column if not isinstance(v, dict) or kept(v))][-1] for column in columns]
+    return [[None, *(v for v in each if v not in (nothing, nothing | {"props": nothing}))][-1] for each in columns]
 
 
 def words(message: dict[str, Any]) -> str:

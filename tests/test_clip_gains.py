@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from assistant.clip_gains import LEVEL, ClipGains, Weighing, level
-from assistant.errors import WeightsError
-from finetune.clips import Frames, fit, keep, kept, right
+from assistant.clip_look import Measured
+from assistant.errors import RecordError, WeightsError
+from data.clips import Clip
+from finetune.clips import Frames, fit, keep, kept, measured, right
 
 
 def test_gains_are_kept_exactly_and_none_are_the_defaults(tmp_path):
@@ -72,10 +76,50 @@ def test_the_fit_finds_the_channel_that_tells_and_the_tipping_point():
     assert right(other, evidence, weighing.bias + 100) == 0.0 and right(other, evidence, weighing.bias - 100) == 0.5
 
 
-def test_what_was_measured_is_kept(tmp_path):
-    clips = drawn(3)
-    keep(tmp_path / "frames.safetensors", {"alone": clips, "held": clips[:2]})
-    found = kept(tmp_path / "frames.safetensors")
+def test_what_was_measured_is_kept_and_is_of_one_origin(tmp_path):
+    clips, file = drawn(3), tmp_path / "place.safetensors"
+    keep(file, {"alone": clips, "held": clips[:2]}, "these")
+    found = kept(file, "these")
     assert [len(found[mode]) for mode in ("alone", "held")] == [3, 2]
     for one, other in zip(clips, found["alone"], strict=True):
         assert np.array_equal(one.sums, other.sums) and one.duration == other.duration
+    with pytest.raises(RecordError, match="other clips or other weights"):
+        kept(file, "those")
+    file.write_bytes(file.read_bytes()[:-20])
+    with pytest.raises(RecordError, match="damaged"):
+        kept(file, "these")
+
+
+class Measuring:
+    """An inspector that measures clips until it is stopped."""
+
+    fingerprint = "weights"
+
+    def __init__(self, most: int) -> None:
+        self.most, self.seen = most, []
+
+    def learn_normal(self, sources):
+        return sources[0].name
+
+    def measure_clip(self, source, known):
+        if len(self.seen) == self.most:
+            raise KeyboardInterrupt
+        self.seen.append(source.name)
+        return [Measured([0.0, 0.5, 1.0], torch.rand(3, 4), torch.rand(3, 3, 2, 2), 1.5) for _ in known]
+
+
+def test_a_stopped_measuring_goes_on_at_the_next_place(tmp_path):
+    clips = [
+        Clip(f"{n}.mp4", (Path(f"{n}.mp4"),), "events", "belt", n % 2, None, ((0.2, 0.8),) * (n % 2),
+             (Path(f"normal{n // 2}.mp4"),))
+        for n in range(6)
+    ]  # fmt: skip
+    with pytest.raises(KeyboardInterrupt):
+        measured(Measuring(3), clips, tmp_path)  # in the middle of the second place
+    again = Measuring(10)
+    found = measured(again, clips, tmp_path)
+    assert again.seen == ["2.mp4", "3.mp4", "4.mp4", "5.mp4"]
+    assert [len(found[mode]) for mode in ("alone", "held")] == [6, 6]
+    assert [one.labels.tolist() for one in found["held"]] == [[0, 0, 0], [0, 1, 0]] * 3
+    with pytest.raises(RecordError, match="other clips"):
+        measured(again, clips[1:], tmp_path)

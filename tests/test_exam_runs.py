@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sklearn.metrics import roc_auc_score
 
 from assistant import command
 from eval import run, score
@@ -143,6 +144,8 @@ def test_clips_are_scored_frame_by_frame(ran, tmp_path):
     np.save(tmp_path / "set" / "fight" / "a.npy", np.array([0, 0, 1, 1, 0]))
     rows, result, page = ran("video", tmp_path / "set")
     assert [len(row["frame_scores"]) for row in rows] == [5, 5] and rows[0]["frame_labels"] == [0, 0, 1, 1, 0]
+    alone = roc_auc_score(rows[0]["frame_labels"], rows[0]["frame_scores"])
+    assert alone == 1  # within the clip; below its frames stand beside those of the other one
     (shown,) = result["rows"]  # both folders together: one alone has one label
     assert shown["n_normal"] == shown["n_anomalous"] == 1 and shown["image_auroc"] is not None
     assert shown["frame_auroc"] > 0.8 and 0 <= shown["when_iou"] <= 1 and shown["when_hit"] in (0, 1)

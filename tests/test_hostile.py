@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,11 +16,10 @@ from app import Limits, build, serve
 from assistant.desk import Desk
 from assistant.inspector import Inspector
 from assistant.media import read_media
+from tests.chromium import FLAGS, PROGRAM, WAIT, needs_chromium
 from tests.test_app import close
 from tests.tiny import tiny_inspector
 
-PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 RUN = "window.ran=(window.ran||0)+1"
 VECTORS = (
     f"<script>{RUN}</script>",
@@ -87,7 +85,7 @@ def picture(text: str, pixels: np.ndarray = PIXELS) -> bytes:
 
 @pytest.mark.parametrize("vectors", [VECTORS[:9], VECTORS[9:17], VECTORS[17:]], ids=["first", "second", "third"])
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.skipif(PROGRAM is None, reason="no Chromium on the path")
+@needs_chromium
 def test_of_a_hundred_payloads_none_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vectors: tuple[str, ...]
 ) -> None:
@@ -99,7 +97,7 @@ def test_of_a_hundred_payloads_none_runs(
         with sync.sync_playwright() as started:
             browser = started.chromium.launch(executable_path=PROGRAM, args=FLAGS)
             page = browser.new_page(accept_downloads=True)
-            page.set_default_timeout(120_000)
+            page.set_default_timeout(WAIT)
             page.goto(url)
             box = page.locator("#box textarea")
             box.wait_for()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -13,30 +13,22 @@ from PIL import Image
 
 from assistant.corrections import CorrectionStore
 from data.photos import photograph
+from tests.chromium import WAIT, browser, needs_chromium  # noqa: F401
 from tests.test_app import Served, served  # noqa: F401
 
-playwright = pytest.importorskip("playwright.sync_api")
-PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-WAIT = 120_000
+if TYPE_CHECKING:
+    from playwright import sync_api
+
 HOSTILE = "<img src=x onerror=window.ran=1><svg onload=window.ran=1><script>window.ran=1</script> [x](javascript:ran=1)"
 pytestmark = [
     pytest.mark.usefixtures("short_answers"),
     pytest.mark.filterwarnings("ignore"),
-    pytest.mark.skipif(PROGRAM is None, reason="no Chromium on the path"),
+    needs_chromium,
 ]
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[playwright.Browser]:
-    with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=PROGRAM, args=FLAGS)
-        yield chromium
-        chromium.close()
-
-
 @pytest.fixture(params=[(1280, 900, "light"), (390, 844, "dark")], ids=["desktop", "phone"])
-def page(request: pytest.FixtureRequest, browser: playwright.Browser, served: Served) -> Iterator[playwright.Page]:  # noqa: F811
+def page(request: pytest.FixtureRequest, browser: sync_api.Browser, served: Served) -> Iterator[sync_api.Page]:  # noqa: F811
     width, height, scheme = request.param
     opened = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
     opened.set_default_timeout(WAIT)
@@ -55,7 +47,7 @@ def page(request: pytest.FixtureRequest, browser: playwright.Browser, served: Se
     opened.close()
 
 
-def settled(page: playwright.Page) -> None:
+def settled(page: sync_api.Page) -> None:
     """Wait until the answer is over."""
     page.wait_for_function(
         "/sure|Unsure/.test(document.querySelector('#verdict').innerText)"
@@ -64,7 +56,7 @@ def settled(page: playwright.Page) -> None:
     )
 
 
-def test_an_example_a_link_the_slider_a_suggestion_and_asking_again(page: playwright.Page) -> None:
+def test_an_example_a_link_the_slider_a_suggestion_and_asking_again(page: sync_api.Page) -> None:
     page.locator("#examples .thumbnail-item").first.click()
     settled(page)
     overlay = page.locator("#overlay img").first
@@ -96,7 +88,7 @@ def test_an_example_a_link_the_slider_a_suggestion_and_asking_again(page: playwr
     page.locator("#named img").first.wait_for()
 
 
-def test_a_reference_a_follow_up_a_correction_and_a_report(page: playwright.Page, tmp_path: Path) -> None:
+def test_a_reference_a_follow_up_a_correction_and_a_report(page: sync_api.Page, tmp_path: Path) -> None:
     for name, pixels in (("good.png", photograph("brick.png")), ("part.png", photograph("brick.png")[::-1])):
         Image.fromarray(np.ascontiguousarray(pixels)).save(tmp_path / name)
     page.get_by_role("button", name="Normal references").click()
@@ -138,7 +130,7 @@ def test_a_reference_a_follow_up_a_correction_and_a_report(page: playwright.Page
     assert 0.001 < correction.mask.mean() < 0.2 and correction.mask[220:290, 220:290].any()
 
 
-def test_a_folder_becomes_a_list(page: playwright.Page, tmp_path: Path) -> None:
+def test_a_folder_becomes_a_list(page: sync_api.Page, tmp_path: Path) -> None:
     for number in range(3):
         Image.fromarray(np.roll(photograph("gravel.png")[:200, :200], number * 9, axis=0)).save(
             tmp_path / f"p{number}.png"
@@ -152,7 +144,7 @@ def test_a_folder_becomes_a_list(page: playwright.Page, tmp_path: Path) -> None:
     page.get_by_text("3 pictures:").first.wait_for()
 
 
-def test_a_tab_that_is_closed_frees_the_model(browser: playwright.Browser, served: Served, monkeypatch) -> None:  # noqa: F811
+def test_a_tab_that_is_closed_frees_the_model(browser: sync_api.Browser, served: Served, monkeypatch) -> None:  # noqa: F811
     monkeypatch.setattr("assistant.inspector.MAX_WORDS", 120)
     opened = browser.new_page()
     opened.goto(served.url)
@@ -169,7 +161,7 @@ def test_a_tab_that_is_closed_frees_the_model(browser: playwright.Browser, serve
     assert served.desk.submit(lambda: "free").result(60) == "free"
 
 
-def test_markup_in_a_question_is_text_and_never_runs(page: playwright.Page) -> None:
+def test_markup_in_a_question_is_text_and_never_runs(page: sync_api.Page) -> None:
     box = page.locator("#box textarea")
     box.fill(HOSTILE)
     box.press("Enter")

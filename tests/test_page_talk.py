@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from app import Limits, build, serve
 from assistant.desk import Desk
+from tests.chromium import WAIT, browser, needs_chromium  # noqa: F401
 from tests.spotted import WORDS, Spotted
 from tests.test_app import close
 
-playwright = pytest.importorskip("playwright.sync_api")
-PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-WAIT = 120_000
+if TYPE_CHECKING:
+    from playwright import sync_api
+
 OVERLAY = "document.querySelector('#overlay img').src"
 pytestmark = [
     pytest.mark.filterwarnings("ignore"),
-    pytest.mark.skipif(PROGRAM is None, reason="no Chromium on the path"),
+    needs_chromium,
 ]
 
 
 class Visit:
     """A running page in a browser, its model and its desk."""
 
-    def __init__(self, page: playwright.Page, spotted: Spotted, desk: Desk, url: str) -> None:
+    def __init__(self, page: sync_api.Page, spotted: Spotted, desk: Desk, url: str) -> None:
         self.page, self.spotted, self.desk, self.url = page, spotted, desk, url
 
     def open(self) -> None:
@@ -53,16 +53,8 @@ class Visit:
         self.page.locator("#box textarea").press("Enter")
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[playwright.Browser]:
-    with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=PROGRAM, args=FLAGS)
-        yield chromium
-        chromium.close()
-
-
 @pytest.fixture
-def visit(browser: playwright.Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Visit]:
+def visit(browser: sync_api.Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Visit]:  # noqa: F811
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "up"))
     spotted = Spotted()
     desk = Desk("embedded", lambda profile: spotted)
@@ -77,8 +69,8 @@ def visit(browser: playwright.Browser, tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_a_link_followed_the_moment_the_answer_ends_is_not_undone(visit: Visit) -> None:
-    visit.open()
     for _ in range(3):
+        visit.open()  # anew: the end of an earlier answer would be taken for the end of this one
         visit.page.locator("#examples .thumbnail-item").nth(1).click()
         visit.ended()
         before = visit.shown()
@@ -164,6 +156,37 @@ def test_stop_edit_retry_and_copy(visit: Visit) -> None:
     page.locator('#chat [data-testid=bot] ~ * button[title*="Copy"], #chat button[title="Copy message"]').last.click()
     page.wait_for_timeout(300)
     assert WORDS in page.evaluate("navigator.clipboard.readText()")
+
+
+def test_keys_alone_lead_from_the_page_to_a_verdict_a_link_and_a_follow_up(visit: Visit) -> None:
+    page = visit.page
+    visit.open()
+
+    def walk(to: str, presses: int = 80) -> None:
+        for _ in range(presses):
+            page.keyboard.press("Tab")
+            if page.evaluate("to => document.activeElement.matches(to)", to):
+                return
+        raise AssertionError(f"Tab does not reach {to}")
+
+    walk("#examples button")
+    page.keyboard.press("Enter")
+    visit.ended()
+    whole = visit.shown()
+    page.locator("#title").click()
+    walk('#chat a[href*="#spot-"]')
+    page.keyboard.press("Enter")
+    page.wait_for_function(f"whole => {OVERLAY} !== whole", arg=whole)
+    walk("#chips button")
+    page.keyboard.press("Enter")
+    page.locator("#chat [data-testid=bot]").nth(1).wait_for()
+    visit.ended()
+    walk("#opacity input[type=range]")
+    marked = page.evaluate(
+        "getComputedStyle(document.activeElement).outlineStyle !== 'none'"
+        " || getComputedStyle(document.activeElement).boxShadow !== 'none'"
+    )
+    assert marked, "one cannot see where the keyboard is"
 
 
 def test_a_full_line_is_a_sentence_and_the_question_stays(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:

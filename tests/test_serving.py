@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -11,9 +14,10 @@ import pytest
 import yaml
 
 from assistant.desk import MAX_WAITING, Desk
-from assistant.errors import QueueFullError, SettingError, WeightsError
+from assistant.errors import LookTwiceError, QueueFullError, SettingError, WeightsError
 from assistant.render import status_html
 from assistant.session import Done, Stage
+from panels.address import checked_address
 from panels.auth import VARIABLE, read_auth
 from panels.sweep import sweep
 
@@ -146,3 +150,18 @@ def test_the_readme_begins_with_what_a_space_needs() -> None:
     values = yaml.safe_load(head)
     assert values["sdk"] == "docker" and values["app_port"] == 7860 and values["title"] == "LookTwice"
     assert len(values["short_description"]) <= 60 and values["colorFrom"] in ("green", "blue")
+
+
+def test_an_address_that_is_taken_or_is_not_there_is_one_sentence_before_a_model_is_loaded():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        began = subprocess.run(
+            [sys.executable, "app.py", "--port", str(port)], cwd=ROOT, capture_output=True, text=True, timeout=300
+        )
+        assert (began.returncode, began.stderr.splitlines()) == (
+            2, [f"Port {port} is in use, perhaps by another chat. Name another one with --port."],
+        )  # fmt: skip
+    assert checked_address("127.0.0.1", port) == ("127.0.0.1", port)
+    for host, number in (("192.0.2.1", port), ("no such name", port)):
+        with pytest.raises(LookTwiceError, match=f"^The page cannot be opened at {host}, port {number} "):
+            checked_address(host, number)
