@@ -45,6 +45,8 @@ train-embedded: .venv/ready
 	$(BIN)/python -m finetune.chat --features runs/embedded/look/features --out runs/embedded/chat
 	$(BIN)/python -m finetune.calibrate references --data $(DATA)
 	$(BIN)/python -m finetune.calibrate words --data $(DATA)
+	$(BIN)/python -m data.build events runs/events --count 120 --seed 7 --fold train
+	$(BIN)/python -m finetune.clips --data runs/events
 
 # From openly licensed pictures only; first: pip install --no-deps -r requirements-open.txt
 train-open: .venv/ready
