@@ -20,28 +20,27 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read while gradio 
 
 import gradio as gr  # noqa: E402
 import typer  # noqa: E402
-from gradio.components.api_component import Api  # noqa: E402
 from gradio.utils import get_upload_folder  # noqa: E402
 
 from assistant import load, render  # noqa: E402
-from assistant.answer import in_parts  # noqa: E402
 from assistant.command import run  # noqa: E402
 from assistant.desk import MAX_WAITING, Desk, Talk  # noqa: E402
 from assistant.errors import LookTwiceError, MediaError  # noqa: E402
-from assistant.exchange import Exchange, linked  # noqa: E402
 from assistant.media import read_media  # noqa: E402
 from assistant.prompts import MAX_QUESTION  # noqa: E402
 from assistant.session import Decided, Done, Looked, Part, Stage  # noqa: E402
 from assistant.tiling import checked_tiles  # noqa: E402
-from assistant.types import Media  # noqa: E402
+from assistant.types import ClipFile, Media  # noqa: E402
 from data.examples import example_pictures  # noqa: E402
 from folder_tab import build_tab  # noqa: E402
-from page import NO_EVIDENCE, Parts, shown  # noqa: E402
+from page import NO_EVIDENCE, Parts, shown, worded  # noqa: E402
 from panels.address import checked_address  # noqa: E402
 from panels.auth import VARIABLE, read_auth  # noqa: E402
+from panels.blocks import Page  # noqa: E402
+from panels.clip import make_ready  # noqa: E402
 from panels.endpoint import add_inspect  # noqa: E402
 from panels.sweep import start_sweeping  # noqa: E402
-from panels.uploads import REFUSED, is_upload, read_upload, read_uploads, refuse_foreign_files  # noqa: E402, F401
+from panels.uploads import REFUSED, is_upload, read_upload, read_uploads  # noqa: E402, F401
 
 AT_ONCE = 2 * MAX_WAITING
 """Questions that are let in, so that those whom the desk refuses are told why."""
@@ -50,42 +49,8 @@ BUSY = "One answer at a time: stop the running one first."
 BROKEN = "Something went wrong inside; the server's log says what. The conversation can go on."
 log = logging.getLogger("looktwice.app")
 Changes = Iterator[dict[Any, Any]]
-
-
-class Page(gr.Blocks):
-    """Blocks that refuse every file which is not an upload of their own, before anything opens or fetches it.
-
-    Attributes:
-        ended: set once the page is no longer served; what runs beside it ends then.
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.ended = threading.Event()
-        super().__init__(*args, **kwargs)
-
-    def close(self, verbose: bool = True) -> None:
-        """As in Blocks; what runs beside the page ends too."""
-        self.ended.set()
-        super().close(verbose)
-
-    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any) -> list[Any]:
-        """As in Blocks; raises gr.Error for a foreign file in `inputs`.
-
-        A plain HTTP call may leave out the last arguments of an endpoint for programs: they get their defaults.
-        """
-        refuse_foreign_files(inputs)
-        left_out = block_fn.inputs[len(inputs) :]
-        if all(isinstance(component, Api) for component in left_out):
-            inputs = [*inputs, *(component.value for component in left_out)]
-        return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
-
-
-def worded(talk: Talk, exchange: Exchange) -> str:
-    """The answer so far as Markdown: plain words, or in parts once the verdict on a new picture is there."""
-    look = talk.session().look
-    if exchange.finding is not None and look is not None:
-        return in_parts(exchange.answer, look, exchange.finding, exchange.said, exchange.number)
-    return linked(render.escape(exchange.answer.strip()), look.regions if look is not None else (), exchange.number)
+Given = Callable[[], Media | ClipFile | None]
+"""Reads what a message comes with, in its turn: a file that cannot be used is a sentence in the chat."""
 
 
 def build(desk: Desk, learning: bool = True) -> Page:
@@ -100,15 +65,15 @@ def build(desk: Desk, learning: bool = True) -> Page:
         nothing = {parts.status: gr.skip()}
 
         def chat(message: dict[str, Any] | None, talk: Talk | None) -> Changes:
-            """Answer a message of text and at most one uploaded picture; the first result is the conversation."""
+            """Answer a message of text and at most one uploaded picture or clip; first comes the conversation."""
             files = list((message or {}).get("files") or [])
 
-            def picture() -> Media | None:
+            def given() -> Media | ClipFile | None:
                 if len(files) > 1:
-                    raise MediaError("One picture at a time, please.")
+                    raise MediaError("One picture or clip at a time, please.")
                 return read_upload(files[0]) if files else None
 
-            yield from turn(talk, str((message or {}).get("text") or "").strip(), picture)
+            yield from turn(talk, str((message or {}).get("text") or "").strip(), given)
 
         def example(talk: Talk | None, event: gr.SelectData) -> Changes:
             """Look at the example that was clicked, under its own references, and ask its questions."""
@@ -152,17 +117,17 @@ def build(desk: Desk, learning: bool = True) -> Page:
             exchange = talk.exchange_of(int(index)) if talk is not None else None
             if exchange is None or exchange.look is None:
                 return {parts.verdict: gr.skip()}
-            talk.shown, talk.focus = exchange, 0
+            talk.show(exchange)
             return parts.show_exchange(talk, exchange)
 
-        def turn(talk: Talk | None, text: str, picture: Callable[[], Media | None]) -> Changes:
+        def turn(talk: Talk | None, text: str, given: Given) -> Changes:
             """One question: what changes on the page, step by step, and whatever happens an end."""
             talk = talk or Talk(desk)
             if talk.busy:
                 raise gr.Error(BUSY, print_exception=False)
             talk.busy = True
             try:
-                yield from answer(talk, text, picture)
+                yield from answer(talk, text, given)
             except Exception as error:
                 if not isinstance(error, LookTwiceError):
                     log.exception("a turn failed")
@@ -179,10 +144,10 @@ def build(desk: Desk, learning: bool = True) -> Page:
                 yield {**end, **parts.chips.show(talk)}
                 yield nothing
 
-        def answer(talk: Talk, text: str, picture: Callable[[], Media | None]) -> Changes:
+        def answer(talk: Talk, text: str, given: Given) -> Changes:
             exchange = talk.begin(text)
             try:
-                exchange.media = media = picture()
+                exchange.media = media = given()
                 if media is not None:
                     talk.say("user", shown(media))
             finally:  # the question stands in the chat before the sentence about a broken picture
@@ -199,12 +164,16 @@ def build(desk: Desk, learning: bool = True) -> Page:
                     return
                 if isinstance(event, Stage):
                     yield {parts.status: render.status_html(event.name, ahead=event.ahead)}
+                    if event.name == "watching":
+                        make_ready(talk, exchange)
                 elif isinstance(event, Looked):
-                    exchange.look, talk.shown, talk.focus, before = event.look, exchange, 0, exchange
-                    yield parts.show_look(talk, event.look)
+                    exchange.look, before = event.look, exchange
+                    talk.show(exchange)
+                    yield parts.show_exchange(talk, exchange)
                 elif isinstance(event, Decided):
                     exchange.finding = event.finding
-                    yield parts.show_finding(event.finding)
+                    if talk.shown is exchange:
+                        yield parts.show_finding(talk, event.finding)
                 elif isinstance(event, Part):
                     exchange.said[event.name] = event.text
                 else:
@@ -220,7 +189,7 @@ def build(desk: Desk, learning: bool = True) -> Page:
                     if event.finding is not None and talk.shown is before:
                         known = before is not None and before.look is exchange.look
                         talk.shown = exchange
-                        yield parts.show_finding(event.finding) if known else parts.show_exchange(talk, exchange)
+                        yield parts.show_finding(talk, event.finding) if known else parts.show_exchange(talk, exchange)
 
         def add(files: list[Any] | None, talk: Talk | None) -> dict[Any, Any]:
             """Hold the conversation's looks against these normal pictures too, at most eight in all."""
@@ -261,6 +230,8 @@ def build(desk: Desk, learning: bool = True) -> Page:
             return {
                 **parts.show_references(fresh),
                 **parts.views.show(None),
+                **parts.clip.show(fresh, None),
+                **parts.rules.show(fresh),
                 **parts.chips.show(fresh),
                 parts.rate: 0,
                 parts.report.files: gr.File(None, visible=False),
@@ -295,6 +266,8 @@ def build(desk: Desk, learning: bool = True) -> Page:
         each: dict[str, Any] = {"trigger_mode": "multiple", **quiet}  # also while another click is being answered
         parts.chatbot.select(choose, [parts.talk], parts.panel, api_visibility="private", **each)
         parts.views.wire(parts.talk, lambda: Talk(desk), parts.overlay, parts.show_exchange, parts.panel)
+        parts.clip.wire(parts.talk, parts.show_exchange, parts.panel, parts.still)
+        parts.rules.wire(parts.talk, lambda: Talk(desk), hidden | quiet)
         panel = [*parts.panel, *parts.chips.buttons]
         strip = [parts.talk, parts.drop, parts.strip, parts.held]
         parts.report.wire(desk, parts.talk)

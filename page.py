@@ -8,16 +8,21 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from assistant import render
+from assistant.answer import in_parts
+from assistant.clip_answer import clip_in_parts
+from assistant.clip_preview import OpenedClip
 from assistant.desk import MAX_HELD, Talk
-from assistant.exchange import Exchange
+from assistant.exchange import Exchange, linked
 from assistant.gauge import gauge_html
 from assistant.prompts import DEFAULT_QUESTION, MAX_QUESTION
-from assistant.types import Finding, Look, Media
+from assistant.types import ClipFile, Finding, Media
 from panels.chips import Chips
+from panels.clip import ClipPanel
 from panels.correct import Correct
 from panels.report import ReportPanel
 from panels.settings import Settings
 from panels.sweep import KEPT_S
+from panels.uploads import FILE_TYPES
 from panels.views import Views, drawn
 
 SHOWN_SIDE, STRIP_SIDE = 480, 160
@@ -25,14 +30,27 @@ SHOWN_SIDE, STRIP_SIDE = 480, 160
 NO_EVIDENCE = "### Evidence\nThe heatmap, the score and the places stand here once there is a picture."
 
 
-def small(media: Media, side: int = SHOWN_SIDE) -> str:
-    """The path of a small copy of the picture that any browser can show."""
+def small(media: Media | ClipFile, side: int = SHOWN_SIDE) -> str:
+    """The path of a small copy of the picture, or of a clip's first frame, that any browser can show."""
+    if isinstance(media, OpenedClip):
+        media = Media((render.with_play_mark(media.poster),), "clip", media.label)
     return str(render.small_copy(media, get_upload_folder(), side))
 
 
-def shown(media: Media) -> dict[str, Any]:
-    """The picture as content of a chat message."""
-    return {"path": small(media), "alt_text": f"Your picture {render.plain(media.name)}"}
+def shown(media: Media | ClipFile) -> dict[str, Any]:
+    """The picture or clip as content of a chat message."""
+    what = f"clip {media.label}" if isinstance(media, OpenedClip) else f"picture {media.name}"
+    return {"path": small(media), "alt_text": f"Your {render.plain(what)}"}
+
+
+def worded(talk: Talk, exchange: Exchange) -> str:
+    """The answer so far as Markdown: plain words, or in parts once the verdict on a new picture or clip is there."""
+    look = talk.session().look
+    if exchange.finding is not None and look is not None:
+        if look.clip is not None:
+            return clip_in_parts(exchange.answer, look, exchange.finding, exchange.number)
+        return in_parts(exchange.answer, look, exchange.finding, exchange.said, exchange.number)
+    return linked(render.escape(exchange.answer.strip()), look.regions if look is not None else (), exchange.number)
 
 
 def forget(talk: Talk | None) -> None:
@@ -49,15 +67,17 @@ class Parts:
         self.correct = Correct() if learning else None
         self.talk = gr.State(None, time_to_live=KEPT_S, delete_callback=forget)
         self.views = Views()
+        self.clip = ClipPanel()
         self.report = ReportPanel()
         gr.Markdown(
-            "# LookTwice\nShow it a picture: it says whether something is wrong, where, and why.", elem_id="title"
+            "# LookTwice\nShow it a picture or a clip: it says whether something is wrong, where, when, and why.",
+            elem_id="title",
         )
         with gr.Row():
             with gr.Column(scale=5, min_width=300):
                 self._build_chat()
                 self.settings = Settings(profile, learning)
-                self.rate = self.settings.rate
+                self.rate, self.rules = self.settings.rate, self.settings.rules
             with gr.Column(scale=5, min_width=300, elem_id="evidence"):
                 self._build_evidence()
         self.gallery = gr.Gallery(
@@ -85,6 +105,8 @@ class Parts:
             *self.chips.buttons,
             self.strip,
             self.held,
+            *self.clip.changing,
+            self.rules.box,
         ]
 
     def _build_chat(self) -> None:
@@ -92,12 +114,13 @@ class Parts:
             label="Conversation", elem_id="chat", height=460, sanitize_html=True, allow_tags=False,
             buttons=["copy", "copy_all"], editable="user",
             latex_delimiters=[], feedback_options=None,
-            placeholder="**Add a picture, or take an example below.**<br>Then ask on: where is it, how sure are you?",
+            placeholder="**Add a picture or a clip, or take an example below.**<br>"
+            "Then ask on: where is it, how sure are you?",
         )  # fmt: skip
         self.status = gr.HTML(render.status_html("loading"), elem_id="status", padding=False)
         self.chips = Chips()
         self.box = gr.MultimodalTextbox(
-            label="Your question", show_label=False, sources=["upload"], file_types=["image"], file_count="single",
+            label="Your question", show_label=False, sources=["upload"], file_types=FILE_TYPES, file_count="single",
             placeholder=DEFAULT_QUESTION, max_plain_text_length=MAX_QUESTION, elem_id="box",
         )  # fmt: skip
         with gr.Row():
@@ -110,8 +133,8 @@ class Parts:
 
     def _build_references(self) -> None:
         self.drop = gr.File(
-            label="Drop normal pictures of the same product here", file_count="multiple", file_types=["image"],
-            elem_id="drop", height=132,
+            label="Drop normal pictures of the same product, or a normal clip of the same scene", height=132,
+            file_count="multiple", file_types=FILE_TYPES, elem_id="drop",
         )  # fmt: skip
         self.strip = gr.Gallery(
             label="References", show_label=False, elem_id="strip", columns=MAX_HELD, height="auto", interactive=False,
@@ -124,15 +147,17 @@ class Parts:
     def show_references(self, talk: Talk) -> dict[Any, Any]:
         """The strip as the conversation has it; the drop zone is empty again."""
         thumbs = [(small(media, STRIP_SIDE), str(n)) for n, media in enumerate(talk.references, start=1)]
+        clips = sum(isinstance(media, ClipFile) for media in talk.references)
         return {
             self.talk: talk, self.drop: None, self.strip: gr.Gallery(thumbs, visible=bool(thumbs)),
-            self.held: render.references_line(len(thumbs)),
+            self.held: render.references_line(len(thumbs), clips),
         }  # fmt: skip
 
     def _build_evidence(self) -> None:
         view: dict[str, Any] = {"show_label": False, "interactive": False, "height": 380}
         self.verdict = gr.Markdown(NO_EVIDENCE, elem_id="verdict", sanitize_html=True)
         self.meter = gr.HTML(elem_id="meter", padding=False)
+        self.clip.build()
         with gr.Tab("Heatmap"):
             self.overlay = gr.Image(
                 label="Heatmap",
@@ -151,29 +176,35 @@ class Parts:
         if self.correct is not None:
             self.correct.build()
 
-    def show_look(self, talk: Talk, look: Look) -> dict[Any, Any]:
-        """The evidence of a look whose verdict is still to come, as the conversation shows heatmaps."""
-        return {
-            self.verdict: "### Not decided yet", self.meter: "",
-            self.overlay: drawn(talk, look), self.original: look.thumbnail,
-            self.details: render.evidence_markdown(look.regions, look.warnings), **self.views.show(look),
-        }  # fmt: skip
-
     def show_exchange(self, talk: Talk, exchange: Exchange) -> dict[Any, Any]:
-        """The evidence of an exchange of the conversation whose look is kept."""
-        shown = self.show_look(talk, exchange.look)
-        return {**shown, **self.show_finding(exchange.finding)} if exchange.finding else shown
+        """The evidence of the exchange that the conversation shows; its look is kept, its verdict may be to come."""
+        look, picture = exchange.look, talk.picture
+        shown = {
+            self.verdict: "### Not decided yet", self.meter: "",
+            self.overlay: drawn(talk, picture), self.original: picture.thumbnail,
+            self.details: render.evidence_markdown(picture.regions, look.warnings), **self.views.show(picture),
+            **self.clip.show(talk, exchange),
+        }  # fmt: skip
+        if look.clip is not None:
+            shown |= self.rules.show(talk, look)
+        return {**shown, **self.show_finding(talk, exchange.finding)} if exchange.finding else shown
+
+    @property
+    def still(self) -> list[Any]:
+        """The components of the evidence that show one picture of it."""
+        return [self.overlay, self.original, self.details, *self.views.changing]
 
     @property
     def panel(self) -> list[Any]:
         """The evidence's components."""
-        return [self.verdict, self.meter, self.overlay, self.original, self.details, *self.views.changing]
+        return [self.verdict, self.meter, *self.still, *self.clip.changing, self.rules.box]
 
-    def show_finding(self, finding: Finding) -> dict[Any, Any]:
-        """The verdict on the look that is shown."""
+    def show_finding(self, talk: Talk, finding: Finding) -> dict[Any, Any]:
+        """The verdict on the look that is shown; places are those of the picture that is shown of it."""
+        whole = talk.frame is None
+        regions = finding.regions if whole else talk.picture.regions
+        kinds = render.shown_kinds(finding) if whole else ()
         return {
             self.verdict: f"### {render.verdict_line(finding)}", self.meter: gauge_html(finding),
-            self.details: render.evidence_markdown(
-                finding.regions, finding.warnings, render.shown_kinds(finding)
-            ),
+            self.details: render.evidence_markdown(regions, finding.warnings, kinds),
         }  # fmt: skip

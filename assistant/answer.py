@@ -6,7 +6,7 @@ language model's words, asked for like any other question. Markdown whose foreig
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from assistant.exchange import linked
 from assistant.prompts import percent, size_word
@@ -38,14 +38,19 @@ def in_parts(words: str, look: Look, finding: Finding, said: Mapping[str, str], 
     if look.doubt:
         lines.append(f"- **Why unsure:** {escape(plain(look.doubt))}")
     if finding.verdict != "normal" and look.regions:
-        spots = "; ".join(f"{region.place}, {percent(region.area)} of the picture" for region in look.regions[:SHOWN])
-        more = len(look.regions) - SHOWN
-        lines.append(f"- **Where:** {linked(spots, look.regions, number)}{f'; and {more} more' if more > 0 else ''}")
+        lines.append(f"- **Where:** {where_words(look.regions, number)}")
         lines.append(f"- **Looks:** {_appearance(look.regions[0])}")
     for name, text in said.items():
         lines.append(f"- **{name}:** {linked(escape(plain(text)), look.regions, number)}")
     head = f"**{verdict_line(finding)}.** {answer}"
     return "\n\n".join([head, "\n".join(lines)] if lines else [head])
+
+
+def where_words(regions: Sequence[Region], number: int) -> str:
+    """Places and sizes of the first regions, each place a link to its region in the exchange of this number."""
+    spots = "; ".join(f"{region.place}, {percent(region.area)} of the picture" for region in regions[:SHOWN])
+    more = len(regions) - SHOWN
+    return f"{linked(spots, regions, number)}{f'; and {more} more' if more > 0 else ''}"
 
 
 def _appearance(region: Region) -> str:

@@ -89,6 +89,12 @@ class Decoder:
         self.rate = float(self.stream.average_rate or self.stream.guessed_rate or 0)
         self._fresh()
 
+    @property
+    def coding(self) -> str:
+        """Codec and pixel format, as "h264 yuv420p"."""
+        context = self.stream.codec_context
+        return f"{context.codec.canonical_name} {context.pix_fmt or ''}".strip()
+
     def _fresh(self) -> None:
         self.recent: deque[tuple[float, Any]] = deque(maxlen=RECENT)
         self.source = self._frames()
@@ -304,7 +310,7 @@ def opened(decoder: Decoder) -> dict[str, Any]:
     size = (height, width) if turn % 180 else (width, height)
     return {
         "duration": max(decoder.end, 0.0), "claimed": decoder.claimed, "rate": decoder.rate, "size": size,
-        "turn": turn, "bad": decoder.bad,
+        "turn": turn, "bad": decoder.bad, "coding": decoder.coding,
     }  # fmt: skip
 
 

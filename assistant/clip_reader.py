@@ -70,6 +70,8 @@ class ClipReader:
         duration: seconds from the first frame to the end of the last, > 0.
         size: (width, height) of the upright picture with square pixels.
         rate: frames a second as the container says, 0.0 when it says nothing.
+        container: "mov" (MP4 too), "matroska" (WebM too), "avi" or "gif".
+        coding: codec and pixel format, as "h264 yuv420p".
         notes: what was noticed while opening, one sentence each.
 
     Raises:
@@ -89,14 +91,15 @@ class ClipReader:
         else:
             raise TypeError(f"A clip is bytes or a pathlib.Path of the program's owner, not {type(source).__name__}.")
         with file:
-            container = _container(file.read(64), self.name)
+            self.container = _container(file.read(64), self.name)
             file.seek(0)
             self._left = self.limits.wall
-            self._start(file, container)
+            self._start(file, self.container)
         try:
             values = self._answer()
             claimed, self.rate = float(values["claimed"]), float(values["rate"])
             self.size = (int(values["size"][0]), int(values["size"][1]))
+            self.coding = str(values["coding"])
             self.duration = max(float(values["duration"]), MINIMUM_DURATION)
             self.notes = self._noticed(claimed, int(values["turn"]))
         except BaseException:

@@ -11,12 +11,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from assistant import load
+from assistant.clip_words import checked_rules
 from assistant.errors import LookTwiceError, MediaError, QueueFullError
-from assistant.exchange import Exchange, small_look
+from assistant.exchange import Exchange, main_picture, pictures_in, small_look
 from assistant.render import OPACITY
 from assistant.session import Event, Session, Stage, Words
 from assistant.threshold import checked_rate
-from assistant.types import Finding, Look, Media
+from assistant.types import ClipFile, Finding, Look, Media
 from assistant.versions import SHIPPED, joined, resolved, split_name, use
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ class Desk:
         self,
         session: Callable[[], Session],
         question: str,
-        media: Media | None,
+        media: Media | ClipFile | None,
         stop: threading.Event,
         *,
         parts: bool = False,
@@ -157,7 +158,7 @@ class Desk:
         Args:
             session: gives the conversation, called in the model's thread when it is this one's turn.
             question: the words of the user.
-            media: a new picture, or None.
+            media: a new picture or clip, or None.
             stop: ends the answer, or takes it out of the queue. Closing the iterator sets it.
             parts: as `Session.ask` takes it.
 
@@ -209,9 +210,11 @@ class Talk:
 
     Attributes:
         messages: {"role", "content"} as shown, at most MAX_MESSAGES.
-        references: normal pictures that every look of the conversation is held against, at most MAX_HELD.
+        references: normal pictures and clips that every look of the conversation is held against, at most MAX_HELD.
         rate: the false-alarm rate that was asked for, None when none was.
+        rules: of normality in clips, in the user's words; "" for those that are drafted from a normal clip.
         shown: the exchange whose evidence the page shows.
+        frame: index of the key frame or view of its look that is shown, None for the one that speaks for it.
         opacity: of the heatmap on the page, 0..1.
         focus: number of the region that the page shows among its surroundings darkened, 0 for none.
         exchanges: the questions so far with what came of them, oldest first.
@@ -226,8 +229,10 @@ class Talk:
         self.exchanges: list[Exchange] = []
         self.shown: Exchange | None = None
         self.opacity, self.focus = OPACITY, 0
-        self.references: tuple[Media, ...] = ()
+        self.frame: int | None = None
+        self.references: tuple[Media | ClipFile, ...] = ()
         self.rate: float | None = None
+        self.rules = ""
         self._new_terms = False
         self.stop = threading.Event()
         self.busy = self.closed = False
@@ -242,9 +247,28 @@ class Talk:
         if self._new_terms:
             self._new_terms = False
             self._session.hold(self.references, self.rate)
+        self._session.rule(self.rules)
         return self._session
 
-    def add_references(self, pictures: Sequence[Media]) -> None:
+    def show(self, exchange: Exchange | None, frame: int | None = None, focus: int = 0) -> None:
+        """Have the evidence of this exchange shown: of its look this key frame or view, and this region of that."""
+        self.shown, self.frame, self.focus = exchange, frame, focus
+
+    @property
+    def picture(self) -> Look | None:
+        """The look at the picture that the page shows large: the whole, one of its key frames or one of its views."""
+        look = self.shown.look if self.shown is not None else None
+        if look is None:
+            return None
+        known = pictures_in(look)
+        return known[self.frame if self.frame is not None and self.frame < len(known) else main_picture(look)]
+
+    def rule(self, text: str) -> None:
+        """Hold clips against these rules of normality from now on; raises QuestionError when they are too long."""
+        checked_rules(text)
+        self.rules = text.strip()
+
+    def add_references(self, pictures: Sequence[Media | ClipFile]) -> None:
         """Hold every look from now on against these normal pictures too; raises MediaError when they are too many."""
         if len(self.references) + len(pictures) > MAX_HELD:
             raise MediaError(f"A conversation has at most {MAX_HELD} references.", "Clear them first, or add fewer.")
@@ -278,13 +302,21 @@ class Talk:
         if look is not None:
             known = (each.record for each in self.exchanges[:-1] if each.look is look and each.record is not None)
             newest.record = next(known, None) or small_look(look)
-        held = self._session.looks if self._session else ()
-        latest = next((exchange for exchange in reversed(self.exchanges) if exchange.media is not None), None)
+            newest.player = (self.first_about(look) or newest).player
+        held, latest = self._session.looks if self._session else (), self.latest()
         for exchange in self.exchanges:
             if exchange.look not in held:
                 exchange.look = None
             if exchange is not latest:
                 exchange.media = None
+
+    def latest(self) -> Exchange | None:
+        """The exchange with the newest picture or clip, None when there was none."""
+        return next((exchange for exchange in reversed(self.exchanges) if exchange.media is not None), None)
+
+    def first_about(self, look: Look) -> Exchange | None:
+        """The first exchange that is about this look, None when it has gone."""
+        return next((exchange for exchange in self.exchanges if exchange.look is look), None)
 
     def exchange(self, number: int) -> Exchange | None:
         """The exchange of this number, None when it has gone."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from assistant.prompts import place_words
-from assistant.types import Finding, Look, Media, Region
+from assistant.types import ClipFile, Finding, Look, Media, Region
 
 LINK = "#spot-"
 """How the address of a link to a region begins: "#spot-3-1" is the first region of the third exchange."""
@@ -26,7 +27,8 @@ class Exchange:
     Attributes:
         number: running number in the conversation, from 1.
         question: the words of the user, "" when there was only a picture.
-        media: the picture that came with it; let go of once a newer one is there.
+        media: the picture or clip that came with it; let go of once a newer one is there.
+        player: of a clip, the file that browsers play; None where there is none.
         messages: {"role", "content"} as the chat shows them.
         answer: the words of the answer so far.
         said: further parts of the answer, by name.
@@ -38,7 +40,8 @@ class Exchange:
 
     number: int
     question: str
-    media: Media | None = None
+    media: Media | ClipFile | None = None
+    player: Path | None = None
     messages: list[dict[str, Any]] = field(default_factory=list)
     answer: str = ""
     said: dict[str, str] = field(default_factory=dict)
@@ -49,12 +52,31 @@ class Exchange:
 
 
 def small_look(look: Look) -> Look:
-    """A look to be shown only: picture and heatmap at most RECORD_SIDE pixels long, no tokens; boxes as they were."""
+    """A look to be shown only: picture and heatmap at most RECORD_SIDE pixels long, no tokens; boxes as they were.
+
+    The key frames of a clip, and the views of an object, are made small likewise.
+    """
     shrink = min(1.0, RECORD_SIDE / max(look.heatmap.shape))
     size = tuple(max(1, round(side * shrink)) for side in look.heatmap.shape[::-1])
     heatmap = np.asarray(Image.fromarray(look.heatmap).resize(size, Image.Resampling.BOX))
     thumbnail = np.asarray(Image.fromarray(look.thumbnail).resize(size, Image.Resampling.BOX))
-    return replace(look, heatmap=heatmap, thumbnail=thumbnail, tokens={})
+    clip = look.clip and replace(look.clip, keys=tuple(map(small_look, look.clip.keys)))
+    views = tuple(map(small_look, look.views))
+    return replace(look, heatmap=heatmap, thumbnail=thumbnail, tokens={}, clip=clip, views=views)
+
+
+def pictures_in(look: Look) -> tuple[Look, ...]:
+    """The single pictures a look is made of: a clip's key frames, an object's views, else the look itself."""
+    if look.clip is not None:
+        return look.clip.keys
+    return look.views or (look,)
+
+
+def main_picture(look: Look) -> int:
+    """Index in `pictures_in` of the one that speaks for the look: the most suspicious frame or view."""
+    if look.clip is not None:
+        return next((n for n, key in enumerate(look.clip.keys) if key.time == look.time), 0)
+    return max(0, look.view - 1)
 
 
 def linked(text: str, regions: Sequence[Region], number: int) -> str:

@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 from assistant.clip_words import clip_lines
 from assistant.errors import MediaError
 from assistant.prompts import kind_words, percent
-from assistant.types import Finding, Look, Media, Region
+from assistant.types import Finding, Frame, Look, Media, Region
 
 OPACITY = 0.55
 """Of the heatmap's colours where nobody asks for another."""
@@ -34,11 +34,13 @@ _ANCHORS = (
 STATES = {
     "loading": "Loading the model …", "waiting": "Waiting for another answer to be finished …",
     "remembering": "Looking at the references …",
-    "looking": "First look: the whole picture. Second look: what is odd in it …", "answering": "Answering …",
+    "looking": "First look: the whole picture. Second look: what is odd in it …",
+    "watching": "Reading the clip. First look: all over it. Second look: where something rises …",
+    "answering": "Answering …",
     "deciding": "Weighing the verdict …", "adding": "Asking for cause and advice …", "": "",
 }  # fmt: skip
 """What the page says while the assistant is at work, by the name of a `session.Stage`."""
-SHARES = {"remembering": 0.1, "looking": 0.25, "answering": 0.5, "deciding": 0.75, "adding": 0.85}
+SHARES = {"remembering": 0.1, "looking": 0.25, "watching": 0.25, "answering": 0.5, "deciding": 0.75, "adding": 0.85}
 """How far a turn is in these states, 0..1, as the page's bar shows it; unknown in the others."""
 _BOX, _BOX_EDGE = (255, 255, 255), (10, 10, 10)
 _MARKS = re.compile(r"[\\`*_\[\]|~$^]")
@@ -207,10 +209,28 @@ def small_copy(media: Media, folder: str, side: int) -> Path:
     return file
 
 
-def references_line(count: int) -> str:
-    """What the page says below the references."""
+def with_play_mark(frame: Frame) -> Frame:
+    """The frame under a triangle on a round plate, by which a clip is told from a picture."""
+    image = Image.fromarray(frame.pixels)
+    drawn = Image.new("L", image.size, 0)
+    x, y, radius = image.width / 2, image.height / 2, min(image.size) / 7
+    draw = ImageDraw.Draw(drawn)
+    draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=150)
+    image.paste(_BOX_EDGE, mask=drawn)
+    corners = [(x + radius * across, y + radius * down) for across, down in ((-0.35, -0.5), (-0.35, 0.5), (0.55, 0.0))]
+    ImageDraw.Draw(image).polygon(corners, fill=_BOX)
+    return Frame(np.asarray(image), frame.time)
+
+
+def references_line(count: int, clips: int = 0) -> str:
+    """What the page says below the references, of which `clips` are clips."""
     if not count:
-        return "With one to eight normal pictures of the same product every look is a comparison with them."
+        return (
+            "With one to eight normal pictures of the same product, or for clips a normal clip of the same scene, "
+            "every look is a comparison with them."
+        )
+    if clips:
+        return f"Every look at a clip is held against {'this clip' if count == 1 else f'these {count} references'}."
     return f"Every look is held against {'this picture' if count == 1 else f'these {count} pictures'}."
 
 

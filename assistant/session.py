@@ -74,7 +74,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Stage:
-    """What the assistant is doing now: "remembering", "looking", "answering" or "deciding".
+    """What the assistant is doing now: "remembering", "looking", "watching" a clip, "answering" or "deciding".
 
     A desk says "waiting" as well, with the number of questions that are `ahead`.
     """
@@ -252,7 +252,8 @@ class Session:
         """Answer one question, as events: remembering, looking, Looked, answering, Words..., deciding, Done.
 
         The first comes only where references are new, the first three where there is something new to look at. With
-        `parts` a new picture that is asked about as a whole gives Decided, adding and Part... before Done.
+        `parts` a new picture that is asked about as a whole gives Decided, adding and Part... before Done; a new clip
+        gives Decided, whatever is asked.
 
         Args:
             question: the words of the user; empty with a picture means the default question.
@@ -272,7 +273,7 @@ class Session:
             if (self._normality if clip else self._memory) is None and self._references:
                 yield Stage("remembering")
                 self.normality() if clip else self.memory()
-            yield Stage("looking")
+            yield Stage("watching" if clip else "looking")
             yield Looked(self.attach(media))
         look = self.look
         yield Stage("answering")
@@ -297,9 +298,9 @@ class Session:
         answer_s = time.perf_counter() - begun
         timings = Timings(self._inspector.load_s, look.look_s, first_word_s, answer_s)
         finding = self._inspector.finding(look, text, timings)
-        if parts and media is not None and not isinstance(media, ClipFile) and asks_verdict(question):
+        if parts and media is not None and (look.clip is not None or asks_verdict(question)):
             yield Decided(finding)
-            if wants_parts(finding):
+            if look.clip is None and wants_parts(finding):
                 yield Stage("adding")
                 yield from self._parts(look, [(question, text)], stop)
         yield Done(finding, text)

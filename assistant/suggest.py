@@ -8,6 +8,11 @@ from assistant.types import Finding
 
 SHOWN = 3
 """Suggestions at once."""
+_OF_CLIPS: dict[str, tuple[str, ...]] = {
+    "anomalous": ("When is it?", "Where is it?", "What does it look like?", "What should I do?", "How sure are you?"),
+    "normal": ("How sure are you?", "What did you check?", "Describe the picture."),
+    "unsure": ("When is it?", "How sure are you?", "What do you see?", "What should I do?"),
+}
 _BY_VERDICT: dict[str, tuple[str, ...]] = {
     "anomalous": (
         "Where is it?", "What may have caused it?", "What should I do?", "How serious is it?", "How large is it?",
@@ -26,7 +31,7 @@ def follow_ups(finding: Finding | None, asked: Sequence[str] = ()) -> tuple[str,
     if finding is None:
         return ()
     said = {question.strip().lower() for question in asked}
-    fitting = _BY_VERDICT[finding.verdict]
+    fitting = (_BY_VERDICT if finding.clip is None else _OF_CLIPS)[finding.verdict]
     if finding.verdict == "unsure" and finding.regions:
         fitting = ("Where should I look?", *fitting)
     if finding.verdict == "anomalous" and not finding.regions:

@@ -17,6 +17,7 @@ from assistant.render import plain
 CHOICES = [("This is normal", "normal"), ("You missed this", "missed"), ("Wrong words", "words")]
 BRUSH = "#ff2d2d"
 NO_PICTURE = "There is no picture to correct: show one first."
+NO_CLIP = "Corrections are kept of pictures only, not of clips."
 
 
 class Correct:
@@ -46,12 +47,13 @@ class Correct:
 
         def choose(kind: str | None, here: Talk | None) -> dict[Any, Any]:
             exchange = _shown(here)
-            picture = exchange.look.thumbnail if exchange and kind == "missed" else None
+            clip = exchange is not None and exchange.look.clip is not None
+            picture = exchange.look.thumbnail if exchange and kind == "missed" and not clip else None
             drawing = None if picture is None else {"background": picture, "layers": [], "composite": picture}
             return {
                 self.editor: gr.ImageEditor(drawing, visible=picture is not None),
-                self.words: gr.Textbox(exchange.answer if exchange else "", visible=kind == "words"),
-                self.told: "" if exchange or kind is None else NO_PICTURE,
+                self.words: gr.Textbox(exchange.answer if exchange else "", visible=kind == "words" and not clip),
+                self.told: "" if kind is None else NO_CLIP if clip else "" if exchange else NO_PICTURE,
             }
 
         def keep(
@@ -95,6 +97,8 @@ def correction_of(
     if kind not in dict((value, text) for text, value in CHOICES):
         raise CorrectionError("Say first what is not right.")
     look, finding = exchange.look, exchange.finding
+    if look.clip is not None:  # what is odd in a clip need not be odd in any picture of it
+        raise CorrectionError(NO_CLIP)
     return Correction(
         kind, look.thumbnail, drawn_mask(drawing, look.thumbnail.shape[:2]) if kind == "missed" else None, look.name,
         plain(str(product or ""))[:80], exchange.question, exchange.answer,

@@ -1,4 +1,4 @@
-"""The settings drawer: which model and weights answer, and how many false alarms are allowed."""
+"""The settings drawer: which model and weights answer, how many false alarms are allowed, rules for clips."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from assistant.errors import LookTwiceError
 from assistant.profiles import profile_names
 from assistant.threshold import HIGHEST_RATE
 from assistant.versions import SHIPPED, facts, joined, resolved, split_name, versions
+from panels.rules import Rules
 
 WAIT_S = 300
 """Seconds that a new model may take to load."""
@@ -31,6 +32,7 @@ class Settings:
                 label="False alarms allowed, %", value=0, minimum=0, maximum=100 * HIGHEST_RATE, step=1,
                 info="0: 5 % with references, else the balanced point", min_width=140, elem_id="rate",
             )  # fmt: skip
+            self.rules = Rules()
 
     def wire(self, desk: Desk, talk: gr.State) -> None:
         """Another choice loads that model; when it cannot be loaded the old one goes on answering."""

@@ -1,4 +1,4 @@
-"""Files that visitors uploaded, and the refusal of every other file, path and address."""
+"""Files that visitors uploaded, pictures and clips, and the refusal of every other file, path and address."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ from urllib.parse import unquote
 import gradio as gr
 from gradio.utils import get_upload_folder
 
+from assistant.clip_preview import open_clip
+from assistant.clip_reader import SUFFIXES, is_clip
 from assistant.errors import MediaError
 from assistant.media import read_media
-from assistant.types import Media
+from assistant.types import ClipFile, Media
 
-REFUSED = "Only pictures uploaded here are looked at: addresses and paths are not opened."
-_DATA = re.compile(r"data:image/[a-z+.-]{1,20};base64,", re.IGNORECASE)
+REFUSED = "Only pictures and clips uploaded here are looked at: addresses and paths are not opened."
+FILE_TYPES = ["image", "video", *SUFFIXES]
+"""What the page's file dialogs offer; a file's content decides what it is."""
+_DATA = re.compile(r"data:(?:image|video)/[a-z0-9+.-]{1,20};base64,", re.IGNORECASE)
 
 
 def refuse_foreign_files(value: Any) -> None:
@@ -39,28 +43,30 @@ def is_upload(path: Any) -> bool:
     return file.is_relative_to(Path(get_upload_folder()).resolve()) and file.is_file()
 
 
-def read_upload(path: Any) -> Media:
-    """The picture of an upload; raises MediaError."""
+def read_upload(path: Any) -> Media | ClipFile:
+    """The picture or clip of an upload; raises MediaError."""
     if not is_upload(path):
         raise MediaError(REFUSED)
-    return read_media(Path(path))
+    file = Path(path)
+    return open_clip(file) if is_clip(file) else read_media(file)
 
 
-def read_uploads(files: Any) -> list[Media]:
-    """The pictures of several uploads; raises MediaError."""
+def read_uploads(files: Any) -> list[Media | ClipFile]:
+    """The pictures and clips of several uploads; raises MediaError."""
     if not isinstance(files, list | tuple):
         raise MediaError(REFUSED)
     return [read_upload(file.get("path") if isinstance(file, dict) else file) for file in files]
 
 
-def read_given(picture: Any) -> Media:
-    """A picture as programs give it: an upload, or the bytes themselves as data:image/...;base64,...
+def read_given(given: Any) -> Media | ClipFile:
+    """A picture or clip as programs give it: an upload, or the bytes themselves as data:image/...;base64,...
 
     Raises MediaError for every other text, be it a path or an address.
     """
-    if isinstance(picture, str) and (head := _DATA.match(picture[:64])):
+    if isinstance(given, str) and (head := _DATA.match(given[:64])):
         try:
-            return read_media(base64.b64decode(picture[head.end() :], validate=True))
+            data = base64.b64decode(given[head.end() :], validate=True)
         except (binascii.Error, ValueError):
-            raise MediaError("The picture's bytes are not base64.") from None
-    return read_upload(picture.get("path") if isinstance(picture, dict) else None)
+            raise MediaError("The bytes of the picture or clip are not base64.") from None
+        return open_clip(data) if is_clip(data) else read_media(data)
+    return read_upload(given.get("path") if isinstance(given, dict) else None)

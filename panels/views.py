@@ -99,7 +99,7 @@ class Views:
         def fade(percent: float, here: Talk | None) -> dict[Any, Any]:
             here = here or begin()
             here.opacity = min(100.0, max(0.0, float(percent))) / 100
-            look = here.shown.look if here.shown is not None else None
+            look = here.picture
             return {talk: here} if look is None else {talk: here, overlay: drawn(here, look)}
 
         def follow(here: Talk | None, event: gr.SelectData) -> dict[Any, Any]:
@@ -107,7 +107,7 @@ class Views:
             exchange = here.exchange(int(number)) if here is not None else None
             if exchange is None or exchange.look is None:
                 raise gr.Error("This picture is no longer kept: show it again.", print_exception=False)
-            here.shown, here.focus = exchange, int(spot)
+            here.show(exchange, focus=int(spot))
             found = shows(here, exchange)
             # of several links in a row the last one counts, whichever is drawn first
             return found if (here.shown, here.focus) == (exchange, int(spot)) else {overlay: gr.skip()}

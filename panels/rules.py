@@ -1,0 +1,45 @@
+"""Rules of normality in clips: drafted from a normal clip, or in the visitor's own words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+
+from assistant.clip_words import MAX_RULES
+from assistant.desk import Talk
+from assistant.errors import LookTwiceError
+from assistant.types import Look
+
+
+class Rules:
+    """A text box, one rule a line."""
+
+    def __init__(self) -> None:
+        self.box = gr.Textbox(
+            label="Rules of normality, for clips", lines=3, max_lines=8, max_length=MAX_RULES, elem_id="rules",
+            placeholder="Only pedestrians here; nobody runs.",
+            info="One a line; left empty, those that a normal clip gives. They enter the words, never the score.",
+        )  # fmt: skip
+
+    def show(self, talk: Talk, look: Look | None = None) -> dict[Any, Any]:
+        """The visitor's own rules, else those that were drafted for the look, to be edited."""
+        drafted = "\n".join(look.clip.rules) if look is not None and look.clip is not None else ""
+        return {self.box: talk.rules or drafted}
+
+    def wire(self, talk: gr.State, begin: Callable[[], Talk], quiet: dict[str, Any]) -> None:
+        """What is written holds from the next question on; drafted rules that stay as they are do not count as own."""
+
+        def rule(text: str, here: Talk | None) -> Talk:
+            """Hold clips against these rules of normality from now on."""
+            here = here or begin()
+            try:
+                look = here.shown.look if here.shown is not None else None
+                if here.rules or text.strip() != self.show(here, look)[self.box].strip():
+                    here.rule(text)
+            except LookTwiceError as error:
+                raise gr.Error(str(error), print_exception=False) from None
+            return here
+
+        self.box.blur(rule, [self.box, talk], [talk], api_name="rules", **quiet)
