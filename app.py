@@ -23,6 +23,7 @@ import typer  # noqa: E402
 from gradio.utils import get_upload_folder  # noqa: E402
 
 from assistant import load, render  # noqa: E402
+from assistant.chart import STYLE as CHART_STYLE  # noqa: E402
 from assistant.command import run  # noqa: E402
 from assistant.desk import MAX_WAITING, Desk, Talk  # noqa: E402
 from assistant.errors import LookTwiceError, MediaError  # noqa: E402
@@ -317,7 +318,7 @@ def serve(page: Page, host: str, port: int | None, limits: Limits | None = None,
             server_name=host, server_port=port, max_file_size=limits.max_file_size, auth=limits.auth,
             root_path=limits.root_path or None, mcp_server=limits.mcp, show_error=False, share=False, ssr_mode=False,
             prevent_thread_lock=not block, footer_links=["api"], run_history=False, enable_monitoring=False,
-            theme=theme, css_paths=Path(__file__).with_name("app.css"),
+            theme=theme, css_paths=[Path(__file__).with_name("app.css"), CHART_STYLE],
         )  # fmt: skip
     finally:
         if block:

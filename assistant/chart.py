@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import html
 import math
+from pathlib import Path
 
 from assistant.types import ClipFacts, Span
 
 SPAN_LINK = "#span-"
 """How the address of a link to a moment begins: "#span-3-1-2100" is the first span of the third exchange, which begins
 2,100 milliseconds into the clip."""
+STYLE = Path(__file__).with_name("chart.css")
+"""How `chart_html` looks, in light and dark."""
 WIDTH, HEIGHT = 1000, 100
 """Of the curve's own coordinates."""
 STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
@@ -98,7 +101,7 @@ def chart_html(facts: ClipFacts, threshold: float, number: int | None = None) ->
         f'<polyline class="curve" points="{line}"/></svg>'
     )
     links = "" if number is None else "".join(_over(span, facts, number, n) for n, span in enumerate(facts.spans, 1))
-    named = f'<span class="level-name" style="bottom:{100 * threshold:.1f}%">threshold {threshold:.2f}</span>'
+    legend = f'score over time<span class="level-name">threshold {threshold:.2f}</span>'
     now = '<i class="now" hidden></i>' if number is not None else ""
     axis = "".join(
         f'<span style="left:{100 * at / facts.duration:.2f}%">{mark_text(at, facts.duration)}</span>'
@@ -107,8 +110,9 @@ def chart_html(facts: ClipFacts, threshold: float, number: int | None = None) ->
     )
     scale = '<span style="bottom:100%">1</span><span style="bottom:0">0</span>'
     return (
-        f'<div class="chart"><div class="scale" aria-hidden="true">{scale}</div><div class="plot">{drawn}{named}{links}'
-        f'{now}</div><div class="axis" aria-hidden="true">{axis}</div></div>'
+        f'<div class="chart"><div class="legend" aria-hidden="true">{legend}</div>'
+        f'<div class="scale" aria-hidden="true">{scale}</div><div class="plot">{drawn}{links}{now}</div>'
+        f'<div class="axis" aria-hidden="true">{axis}</div></div>'
     )
 
 

@@ -6,11 +6,13 @@ import logging
 import os
 import shutil
 import tempfile
+from abc import ABCMeta
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.component_meta import ComponentMeta
 from gradio.data_classes import FileData
 from gradio.utils import get_upload_folder
 
@@ -29,7 +31,14 @@ KEY_SIDE = 320
 log = logging.getLogger("looktwice.clip")
 
 
-class Player(gr.Video):
+class _Plain(ComponentMeta):
+    """Makes a component's class without writing an interface file beside its source, as the library otherwise does."""
+
+    def __new__(cls, name: str, bases: tuple[type, ...], attrs: dict[str, Any]) -> Any:
+        return ABCMeta.__new__(cls, name, bases, attrs)
+
+
+class Player(gr.Video, metaclass=_Plain):
     """A player for files that browsers can play. The library's own would run ffprobe, without limits, on any upload."""
 
     is_template = True  # the front end knows it as a video
