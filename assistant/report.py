@@ -13,15 +13,19 @@ from typing import Any
 
 import numpy as np
 from jinja2 import Environment
+from markupsafe import Markup
 
 from assistant import __version__
 from assistant.batch_report import data_uri
 from assistant.batch_store import write_whole
-from assistant.exchange import Exchange
+from assistant.chart import STYLE as CHART_STYLE
+from assistant.chart import chart_html
+from assistant.clip_words import clip_lines
+from assistant.exchange import Exchange, pictures_in
 from assistant.prompts import percent
-from assistant.render import kinds_line, overlay, score_line, shown_kinds, verdict_line
+from assistant.render import kinds_line, overlay, plain, score_line, shown_kinds, verdict_line
 from assistant.report_data import coco_json, findings_json, masks_zip
-from assistant.types import Finding, Look
+from assistant.types import ClipFacts, Finding, Look
 from assistant.versions import split_name
 
 PICTURE_SIDE = 640
@@ -64,13 +68,17 @@ class Report:
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """A passage as both kinds of page show it: `images` are (title, [h, w, 3] uint8), `lines` plain text."""
+    """A passage as both kinds of page show it: `images` are (title, [h, w, 3] uint8), `lines` plain text.
+
+    `clip` is what was measured over a clip where it is first spoken of, None elsewhere.
+    """
 
     passage: Passage
     images: tuple[tuple[str, np.ndarray], ...]
     verdict: str
     lines: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    clip: ClipFacts | None = None
 
 
 HEADERS = ("", "Place", "Of picture", "Peak", "Tone and shape", "Box in pixels")
@@ -104,12 +112,16 @@ def blocks(report: Report) -> list[Block]:
     for passage in report.passages:
         look, finding = passage.look, passage.finding
         images: tuple[tuple[str, np.ndarray], ...] = ()
-        if look is not None and id(look) not in shown:
+        new = look is not None and id(look) not in shown
+        if new:
             shown.add(id(look))
-            images = (("as given", look.thumbnail), ("with heatmap and regions", overlay(look)))
+            images = _images(look)
         lines = []
         if look is not None:
-            lines.append(f"Picture: {look.name}, {look.size[0]} x {look.size[1]} pixels")
+            what = "Picture" if look.clip is None else "Clip"
+            lines.append(f"{what}: {look.name}, {look.size[0]} x {look.size[1]} pixels")
+        if new and look.clip is not None:
+            lines += [plain(line) for line in clip_lines(look.clip)]
         if finding is not None:
             held = f", held against {finding.references} normal references" if finding.references else ""
             lines.append(score_line(finding) + held)
@@ -118,8 +130,18 @@ def blocks(report: Report) -> list[Block]:
             lines += [f"Note: {warning}" for warning in finding.warnings]
         rows = _rows(finding) if finding is not None and images else ()
         verdict = verdict_line(finding) if finding is not None else ""
-        made.append(Block(passage, images, verdict, tuple(lines), rows))
+        made.append(Block(passage, images, verdict, tuple(lines), rows, look.clip if new else None))
     return made
+
+
+def _images(look: Look) -> tuple[tuple[str, np.ndarray], ...]:
+    """(title, [h, w, 3] uint8) of a picture, of a clip's key frames, or of an object's views."""
+    known = pictures_in(look)
+    if look.clip is not None:
+        return tuple((f"at {one.time:.1f} s, score {one.score:.2f}", overlay(one)) for one in known)
+    if len(known) > 1:
+        return tuple((f"view {n}, score {one.score:.2f}", overlay(one)) for n, one in enumerate(known, start=1))
+    return (("as given", look.thumbnail), ("with heatmap and regions", overlay(look)))
 
 
 def _rows(finding: Finding) -> tuple[tuple[str, ...], ...]:
@@ -136,10 +158,15 @@ def to_html(report: Report) -> str:
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     shown: list[dict[str, Any]] = [
-        {"block": block, "images": [(title, data_uri(pixels, PICTURE_SIDE)) for title, pixels in block.images]}
+        {
+            "block": block,
+            "images": [(title, data_uri(pixels, PICTURE_SIDE)) for title, pixels in block.images],
+            "chart": Markup(chart_html(block.clip, block.passage.look.threshold)) if block.clip is not None else "",
+        }
         for block in blocks(report)
     ]
-    return template.render(report=report, shown=shown, headers=HEADERS)
+    style = Markup(CHART_STYLE.read_text(encoding="utf-8"))
+    return template.render(report=report, shown=shown, headers=HEADERS, chart_style=style)
 
 
 def write_report(report: Report, folder: Path) -> list[Path]:

@@ -6,12 +6,14 @@ import io
 import json
 import zipfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 from skimage import measure
 
+from assistant.exchange import main_picture, pictures_in
 from assistant.regions import region_masks
 from assistant.render import shown_kinds
 from assistant.types import Finding, Look
@@ -23,8 +25,33 @@ UNNAMED = "anomaly"
 """Category of a region whose kind of defect is not known."""
 
 
-def pictures_of(passages: Sequence[Passage]) -> list[tuple[Look, Finding | None]]:
-    """Each picture once, in order, with the newest finding on it."""
+@dataclass(frozen=True, eq=False)
+class Pictured:
+    """One picture of a report: a picture, a key frame of a clip or a view of an object.
+
+    Attributes:
+        number: from 1, in the order of the report.
+        look: at this picture.
+        whole: the look that the passage is about, the same one for a picture.
+        finding: the newest on the whole.
+        name: for people and as COCO's file name.
+    """
+
+    number: int
+    look: Look
+    whole: Look
+    finding: Finding | None
+    name: str
+
+    @property
+    def masked(self) -> bool:
+        """Whether a mask is written: where regions are lit and neither picture nor frame is called normal."""
+        calm = self.look is not self.whole and self.look.score < self.look.threshold
+        return bool(self.look.regions) and not calm and (self.finding is None or self.finding.verdict != "normal")
+
+
+def pictures_of(passages: Sequence[Passage]) -> list[Pictured]:
+    """Each picture once, in order, with the newest finding on it; of a clip its key frames, of an object its views."""
     order: list[Look] = []
     found: dict[int, Finding | None] = {}
     for passage in passages:
@@ -33,7 +60,18 @@ def pictures_of(passages: Sequence[Passage]) -> list[tuple[Look, Finding | None]
         if id(passage.look) not in found:
             order.append(passage.look)
         found[id(passage.look)] = passage.finding or found.get(id(passage.look))
-    return [(look, found[id(look)]) for look in order]
+    singles = [(whole, look) for whole in order for look in pictures_in(whole)]
+    return [
+        Pictured(number, look, whole, found[id(whole)], name_of(look, whole))
+        for number, (whole, look) in enumerate(singles, start=1)
+    ]
+
+
+def name_of(look: Look, whole: Look) -> str:
+    """The picture's name; of a key frame with its second, of a view with its number."""
+    if whole.clip is not None:
+        return f"{whole.name}, {look.time:.2f} s"
+    return look.name
 
 
 def kind_of(finding: Finding | None) -> str:
@@ -43,18 +81,25 @@ def kind_of(finding: Finding | None) -> str:
 
 
 def findings_json(report: Report) -> str:
-    """Questions, answers and findings with the model that gave them; `mask` names the picture's file in masks.zip."""
-    numbers = {id(look): number for number, (look, _) in enumerate(pictures_of(report.passages), start=1)}
+    """Questions, answers and findings with the model that gave them; `mask` names the picture's file in masks.zip.
+
+    Of a clip "picture" is its most suspicious frame, and "key_frames" has all that are shown.
+    """
+    pictures = pictures_of(report.passages)
     masks = {number: name for number, name, _ in _masks(report.passages)}
     rows = []
     for passage in report.passages:
         row: dict[str, Any] = {"question": passage.question, "answer": passage.answer, "picture": None}
         if passage.look is not None:
-            number = numbers[id(passage.look)]
-            row["picture"] = {
-                "number": number, "name": passage.look.name, "size": list(passage.look.size),
-                "mask": masks.get(number),
-            }  # fmt: skip
+            known = [
+                {"number": one.number, "name": one.name, "size": list(one.look.size), "mask": masks.get(one.number)}
+                | ({"time": round(one.look.time, 4)} if one.whole.clip is not None else {})
+                for one in pictures
+                if one.whole is passage.look
+            ]
+            row["picture"] = known[main_picture(passage.look)]
+            if passage.look.clip is not None:
+                row["key_frames"] = known
         row["finding"] = passage.finding.to_dict() if passage.finding is not None else None
         rows.append(row)
     values = {"program": report.program, "profile": report.profile, "weights": report.weights, "made": report.made}
@@ -67,16 +112,16 @@ def coco_json(report: Report) -> str:
     Lin et al., "Microsoft COCO", ECCV 2014; the layout of https://cocodataset.org/#format-data.
     """
     images, annotations, categories = [], [], {}
-    for number, (look, finding) in enumerate(pictures_of(report.passages), start=1):
-        width, height = look.size
-        images.append({"id": number, "file_name": look.name, "width": width, "height": height})
-        category = categories.setdefault(kind_of(finding), len(categories) + 1)
-        for region, mask in zip(look.regions, region_masks(look), strict=True):
+    for one in pictures_of(report.passages):
+        width, height = one.look.size
+        images.append({"id": one.number, "file_name": one.name, "width": width, "height": height})
+        category = categories.setdefault(kind_of(one.finding), len(categories) + 1)
+        for region, mask in zip(one.look.regions, region_masks(one.look), strict=True):
             x1, y1, x2, y2 = region.box
             annotations.append({
-                "id": len(annotations) + 1, "image_id": number, "category_id": category, "iscrowd": 0,
+                "id": len(annotations) + 1, "image_id": one.number, "category_id": category, "iscrowd": 0,
                 "bbox": [x1, y1, x2 - x1, y2 - y1], "area": round(region.area * width * height, 1),
-                "segmentation": polygons(mask, look.size), "score": round(region.peak, 4),
+                "segmentation": polygons(mask, one.look.size), "score": round(region.peak, 4),
             })  # fmt: skip
     named = [{"id": number, "name": name, "supercategory": "defect"} for name, number in categories.items()]
     info = {"description": f"Regions found by {report.program}, not checked by a person", "date_created": report.made}
@@ -97,7 +142,8 @@ def polygons(mask: np.ndarray, size: tuple[int, int]) -> list[list[float]]:
 
 
 def masks_zip(report: Report) -> bytes:
-    """`ground_truth/<kind>/<number>_mask.png` for each picture with regions whose verdict is not normal.
+    """`ground_truth/<kind>/<number>_mask.png` for each picture with regions whose verdict is not normal; of a clip for
+    each key frame over the threshold.
 
     White where the map is lit, black elsewhere, at the size of the picture as given; see Bergmann et al., "MVTec AD",
     CVPR 2019. Numbers are those of findings.json.
@@ -114,10 +160,11 @@ def masks_zip(report: Report) -> bytes:
 def _masks(passages: Sequence[Passage]) -> list[tuple[int, str, Image.Image]]:
     """(number of the picture, name in the zip, 8-bit mask at the picture's size)."""
     found = []
-    for number, (look, finding) in enumerate(pictures_of(passages), start=1):
-        if not look.regions or (finding is not None and finding.verdict == "normal"):
+    for one in pictures_of(passages):
+        if not one.masked:
             continue
-        lit = np.any(region_masks(look), axis=0)
-        mask = Image.fromarray(np.where(lit, np.uint8(255), np.uint8(0))).resize(look.size, Image.Resampling.NEAREST)
-        found.append((number, f"ground_truth/{kind_of(finding)}/{number:03d}_mask.png", mask))
+        lit = np.any(region_masks(one.look), axis=0)
+        mask = Image.fromarray(np.where(lit, np.uint8(255), np.uint8(0)))
+        mask = mask.resize(one.look.size, Image.Resampling.NEAREST)
+        found.append((one.number, f"ground_truth/{kind_of(one.finding)}/{one.number:03d}_mask.png", mask))
     return found
