@@ -16,7 +16,7 @@ COPY . .
 # The language model is converted and the examples are drawn once, here: at run time the root is read-only.
 RUN useradd --uid 1000 --no-create-home --shell /usr/sbin/nologin looktwice \
     && mkdir -p /data /opt/looktwice \
-    && python -c "from assistant import load; load('embedded'); from data.examples import example_pictures as e; e()" \
+    && python -c "from assistant import load; load('embedded'); from data.examples import examples as e; e()" \
     && chown looktwice /data && chmod -R a+rX /app /opt/looktwice
 
 USER 1000

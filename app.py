@@ -26,22 +26,22 @@ from assistant import load, render  # noqa: E402
 from assistant.chart import STYLE as CHART_STYLE  # noqa: E402
 from assistant.command import run  # noqa: E402
 from assistant.desk import MAX_WAITING, Desk, Talk  # noqa: E402
-from assistant.errors import LookTwiceError, MediaError  # noqa: E402
-from assistant.media import read_media  # noqa: E402
+from assistant.errors import LookTwiceError  # noqa: E402
 from assistant.prompts import MAX_QUESTION  # noqa: E402
 from assistant.session import Decided, Done, Looked, Part, Stage  # noqa: E402
 from assistant.tiling import checked_tiles  # noqa: E402
 from assistant.types import ClipFile, Media  # noqa: E402
-from data.examples import example_pictures  # noqa: E402
+from data.examples import examples  # noqa: E402
 from folder_tab import build_tab  # noqa: E402
-from page import NO_EVIDENCE, Parts, shown, worded  # noqa: E402
+from page import NO_EVIDENCE, Parts, shown, thumbnail, worded  # noqa: E402
 from panels.address import checked_address  # noqa: E402
 from panels.auth import VARIABLE, read_auth  # noqa: E402
 from panels.blocks import Page  # noqa: E402
 from panels.clip import make_ready  # noqa: E402
 from panels.endpoint import add_inspect  # noqa: E402
+from panels.several import read_message  # noqa: E402
 from panels.sweep import start_sweeping  # noqa: E402
-from panels.uploads import REFUSED, is_upload, read_upload, read_uploads  # noqa: E402, F401
+from panels.uploads import REFUSED, is_upload, read_file, read_uploads  # noqa: E402, F401
 
 AT_ONCE = 2 * MAX_WAITING
 """Questions that are let in, so that those whom the desk refuses are told why."""
@@ -66,25 +66,20 @@ def build(desk: Desk, learning: bool = True) -> Page:
         nothing = {parts.status: gr.skip()}
 
         def chat(message: dict[str, Any] | None, talk: Talk | None) -> Changes:
-            """Answer a message of text and at most one uploaded picture or clip; first comes the conversation."""
-            files = list((message or {}).get("files") or [])
-
-            def given() -> Media | ClipFile | None:
-                if len(files) > 1:
-                    raise MediaError("One picture or clip at a time, please.")
-                return read_upload(files[0]) if files else None
-
-            yield from turn(talk, str((message or {}).get("text") or "").strip(), given)
+            """Answer a message of text and an upload, or several views of one object; first comes the conversation."""
+            files, talk = list((message or {}).get("files") or []), talk or Talk(desk)
+            text = str((message or {}).get("text") or "").strip()
+            yield from turn(talk, text, lambda: read_message(files, talk.views))
 
         def example(talk: Talk | None, event: gr.SelectData) -> Changes:
             """Look at the example that was clicked, under its own references, and ask its questions."""
-            talk, chosen = talk or Talk(desk), example_pictures()[event.index]
+            talk, chosen = talk or Talk(desk), examples()[event.index]
             if talk.references or chosen.references:
                 talk.clear_references()
-                talk.add_references([read_media(file) for file in chosen.references])
+                talk.add_references([read_file(file) for file in chosen.references])
                 yield parts.show_references(talk)
             for number, question in enumerate(chosen.questions):
-                media = None if number else read_media(chosen.file, name=chosen.caption)
+                media = None if number else read_file(chosen.file, chosen.caption)
                 yield from turn(talk, question, lambda media=media: media)
                 if talk.stop.is_set() or talk.closed:
                     return
@@ -149,8 +144,8 @@ def build(desk: Desk, learning: bool = True) -> Page:
             exchange = talk.begin(text)
             try:
                 exchange.media = media = given()
-                if media is not None:
-                    talk.say("user", shown(media))
+                for picture in shown(media):
+                    talk.say("user", picture)
             finally:  # the question stands in the chat before the sentence about a broken picture
                 if text:
                     talk.say("user", render.escape(text[:MAX_QUESTION]))
@@ -227,7 +222,8 @@ def build(desk: Desk, learning: bool = True) -> Page:
                 talk.closed = True
                 talk.stop.set()
             fresh = Talk(desk)
-            fresh.opacity = talk.opacity if talk is not None else fresh.opacity  # the slider stays where it is
+            if talk is not None:
+                fresh.opacity, fresh.views = talk.opacity, talk.views  # slider and check box stay where they are
             return {
                 **parts.show_references(fresh),
                 **parts.views.show(None),
@@ -250,7 +246,7 @@ def build(desk: Desk, learning: bool = True) -> Page:
             if not desk.loaded.done():
                 yield {parts.status: render.status_html("loading")}
             desk.loaded.result()
-            pictures = [] if desk.failure else [(entry.thumbnail(), entry.caption) for entry in example_pictures()]
+            pictures = [] if desk.failure else [thumbnail(entry) for entry in examples()]
             gallery = gr.Gallery(pictures, visible=bool(pictures))
             yield {parts.status: render.status_html("", desk.failure), parts.gallery: gallery}
             yield nothing
@@ -268,7 +264,8 @@ def build(desk: Desk, learning: bool = True) -> Page:
         parts.chatbot.select(choose, [parts.talk], parts.panel, api_visibility="private", **each)
         parts.views.wire(parts.talk, lambda: Talk(desk), parts.overlay, parts.show_exchange, parts.panel)
         parts.clip.wire(parts.talk, parts.show_exchange, parts.panel, parts.still)
-        parts.rules.wire(parts.talk, lambda: Talk(desk), hidden | quiet)
+        for drawer in (parts.rules, parts.settings.several):
+            drawer.wire(parts.talk, lambda: Talk(desk), hidden | quiet)
         panel = [*parts.panel, *parts.chips.buttons]
         strip = [parts.talk, parts.drop, parts.strip, parts.held]
         parts.report.wire(desk, parts.talk)

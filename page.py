@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import gradio as gr
+import numpy as np
 from gradio.utils import get_upload_folder
 
 from assistant import render
@@ -15,7 +16,9 @@ from assistant.desk import MAX_HELD, Talk
 from assistant.exchange import Exchange, linked
 from assistant.gauge import gauge_html
 from assistant.prompts import DEFAULT_QUESTION, MAX_QUESTION
-from assistant.types import ClipFile, Finding, Media
+from assistant.types import ClipFile, Finding, Frame, Media
+from assistant.views import views_of
+from data.examples import Example
 from panels.chips import Chips
 from panels.clip import ClipPanel
 from panels.correct import Correct
@@ -37,10 +40,22 @@ def small(media: Media | ClipFile, side: int = SHOWN_SIDE) -> str:
     return str(render.small_copy(media, get_upload_folder(), side))
 
 
-def shown(media: Media | ClipFile) -> dict[str, Any]:
-    """The picture or clip as content of a chat message."""
-    what = f"clip {media.label}" if isinstance(media, OpenedClip) else f"picture {media.name}"
-    return {"path": small(media), "alt_text": f"Your {render.plain(what)}"}
+def shown(media: Media | ClipFile | None) -> list[dict[str, Any]]:
+    """A picture, a clip or each view of an object as content of a chat message of its own."""
+    if media is None:
+        return []
+    if isinstance(media, OpenedClip):
+        return [{"path": small(media), "alt_text": f"Your clip {render.plain(media.label)}"}]
+    return [
+        {"path": small(one), "alt_text": f"Your {'picture ' if one is media else ''}{render.plain(one.name)}"}
+        for one in (views_of(media) if media.kind == "views" else [media])
+    ]
+
+
+def thumbnail(example: Example) -> tuple[Any, str]:
+    """An example as the gallery shows it: a picture, with a mark of play on a clip's, and its caption."""
+    pixels = np.asarray(example.thumbnail())
+    return (render.with_play_mark(Frame(pixels)).pixels if example.poster else pixels), example.caption
 
 
 def worded(talk: Talk, exchange: Exchange) -> str:
@@ -120,7 +135,7 @@ class Parts:
         self.status = gr.HTML(render.status_html("loading"), elem_id="status", padding=False)
         self.chips = Chips()
         self.box = gr.MultimodalTextbox(
-            label="Your question", show_label=False, sources=["upload"], file_types=FILE_TYPES, file_count="single",
+            label="Your question", show_label=False, sources=["upload"], file_types=FILE_TYPES, file_count="multiple",
             placeholder=DEFAULT_QUESTION, max_plain_text_length=MAX_QUESTION, elem_id="box",
         )  # fmt: skip
         with gr.Row():

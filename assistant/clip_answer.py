@@ -30,13 +30,13 @@ def clip_in_parts(words: str, look: Look, finding: Finding, number: int) -> str:
         lines.append(f"- **Where:** {where_words(look.regions, number)}, at {look.time:.1f} s")
     if facts.spans:
         lines.append(f"- **Why:** {_why(facts.spans)}")
-    lines.append(f"- **Camera:** {facts.camera}. {escape(plain(facts.motion))}".rstrip())
+    lines.append(f"- **Camera:** {facts.camera}. {_inline(facts.motion)}".rstrip())
     if facts.normal:
-        lines.append(f"- **Held against:** {escape(facts.normal)}")
+        lines.append(f"- **Held against:** {_inline(facts.normal)}")
     if facts.rules:
-        lines.append(f"- **Rules of normality:** {escape(plain(' '.join(facts.rules)))}")
+        lines.append(f"- **Rules of normality:** {_inline(' '.join(facts.rules))}")
     if look.warnings:
-        lines.append(f"- **Note:** {escape(plain(look.warnings[0]))}")
+        lines.append(f"- **Note:** {_inline(look.warnings[0])}")
     head = f"**{verdict_line(finding)}.** {linked(escape(words.strip()), look.regions, number)}"
     return f"{head}\n\n" + "\n".join(lines)
 
@@ -53,4 +53,9 @@ def _when(facts: ClipFacts, number: int) -> str:
 def _why(spans: tuple[Span, ...]) -> str:
     """What sets the spans apart, each reason once, the strongest first."""
     reasons = dict.fromkeys(span.reason for span in sorted(spans, key=lambda span: -span.score) if span.reason)
-    return escape("; ".join(list(reasons)[:SHOWN]))
+    return _inline("; ".join(list(reasons)[:SHOWN]))
+
+
+def _inline(text: str) -> str:
+    """Foreign text escaped that stands behind other words: a number there begins no list."""
+    return escape(f":{plain(text)}")[1:]

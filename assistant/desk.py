@@ -213,6 +213,7 @@ class Talk:
         references: normal pictures and clips that every look of the conversation is held against, at most MAX_HELD.
         rate: the false-alarm rate that was asked for, None when none was.
         rules: of normality in clips, in the user's words; "" for those that are drafted from a normal clip.
+        views: whether several pictures in one message are views of one object.
         shown: the exchange whose evidence the page shows.
         frame: index of the key frame or view of its look that is shown, None for the one that speaks for it.
         opacity: of the heatmap on the page, 0..1.
@@ -232,7 +233,7 @@ class Talk:
         self.frame: int | None = None
         self.references: tuple[Media | ClipFile, ...] = ()
         self.rate: float | None = None
-        self.rules = ""
+        self.rules, self.views = "", False
         self._new_terms = False
         self.stop = threading.Event()
         self.busy = self.closed = False

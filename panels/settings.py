@@ -12,6 +12,7 @@ from assistant.profiles import profile_names
 from assistant.threshold import HIGHEST_RATE
 from assistant.versions import SHIPPED, facts, joined, resolved, split_name, versions
 from panels.rules import Rules
+from panels.several import Several
 
 WAIT_S = 300
 """Seconds that a new model may take to load."""
@@ -33,6 +34,7 @@ class Settings:
                 info="0: 5 % with references, else the balanced point", min_width=140, elem_id="rate",
             )  # fmt: skip
             self.rules = Rules()
+            self.several = Several()
 
     def wire(self, desk: Desk, talk: gr.State) -> None:
         """Another choice loads that model; when it cannot be loaded the old one goes on answering."""

@@ -43,12 +43,16 @@ def is_upload(path: Any) -> bool:
     return file.is_relative_to(Path(get_upload_folder()).resolve()) and file.is_file()
 
 
+def read_file(file: Path, name: str | None = None) -> Media | ClipFile:
+    """The picture or clip in a file that may be read, with a display name; raises MediaError."""
+    return open_clip(file, name=name) if is_clip(file) else read_media(file, name=name)
+
+
 def read_upload(path: Any) -> Media | ClipFile:
     """The picture or clip of an upload; raises MediaError."""
     if not is_upload(path):
         raise MediaError(REFUSED)
-    file = Path(path)
-    return open_clip(file) if is_clip(file) else read_media(file)
+    return read_file(Path(path))
 
 
 def read_uploads(files: Any) -> list[Media | ClipFile]:
