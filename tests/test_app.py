@@ -259,7 +259,7 @@ def test_a_broken_picture_is_a_sentence_and_the_conversation_goes_on(
 
 def test_an_empty_message_and_two_pictures_are_sentences(served: Served, cracked: Path) -> None:
     assert "question is empty" in words(chat(served.client(), "  ")[-1])
-    assert "One picture at a time" in words(chat(served.client(), "compare", cracked, cracked)[-1])
+    assert "One picture or clip at a time" in words(chat(served.client(), "compare", cracked, cracked)[-1])
 
 
 def test_markup_is_shown_as_text(served: Served) -> None:
