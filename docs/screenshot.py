@@ -1,6 +1,7 @@
-"""Make the README's picture of the page: start the page, run its first example, write docs/chat.png.
+"""Make the README's pictures of the page: start it, run an example of a picture and that of a clip, write the PNGs.
 
-Run from the repository's root: `python docs/screenshot.py`. Needs Playwright and a Chromium.
+Run from the repository's root: `python docs/screenshot.py` makes docs/chat.png, docs/clip.png and docs/phone.png.
+Needs Playwright and a Chromium.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -36,16 +38,37 @@ def run_example(page: Page, number: int) -> None:
     page.wait_for_timeout(1000)  # the images fade in
 
 
+@dataclass(frozen=True)
+class Shot:
+    """One picture: its file, the example that is run (0 is the first), and the window in pixels."""
+
+    name: str
+    example: int
+    width: int
+    height: int
+
+
+SHOTS = (Shot("chat.png", 0, 1280, 900), Shot("clip.png", 5, 1280, 900), Shot("phone.png", 0, 390, 844))
+
+
+def show_moment(page: Page) -> None:
+    """Of a clip: wait for its player and go to where the first span is at its height."""
+    if not page.locator("#timeline .spans a").count():
+        return
+    page.wait_for_function("(document.querySelector('#clip video') || {}).readyState >= 2", timeout=WAIT)
+    page.locator("#timeline .spans a").first.click()
+    page.evaluate("document.querySelector('#clip video').currentTime += 1.5")
+    page.wait_for_timeout(1500)
+
+
 def main(
-    out: Annotated[Path, typer.Option(help="The PNG to write.")] = ROOT / "docs" / "chat.png",
+    out: Annotated[Path, typer.Option(help="Folder to write to.")] = ROOT / "docs",
     url: Annotated[str, typer.Option(help="A page that runs already; by default one is started.")] = "",
-    width: Annotated[int, typer.Option(help="Of the window, pixels.")] = 1280,
-    height: Annotated[int, typer.Option(help="Of the window, pixels.")] = 900,
-    example: Annotated[int, typer.Option(help="Which example, 0 is the first.")] = 0,
+    only: Annotated[str, typer.Option(help="One of the pictures alone, as clip.png.")] = "",
     dark: Annotated[bool, typer.Option("--dark", help="Dark colours.")] = False,
     browser: Annotated[str, typer.Option(help="Chromium's program; by default one on the path.")] = "",
 ) -> None:
-    """Write a screenshot of the page with one example answered."""
+    """Write screenshots of the page with examples answered."""
     program = browser or shutil.which("chromium") or shutil.which("chromium-browser")
     server = None
     if not url:
@@ -56,21 +79,26 @@ def main(
         with sync_playwright() as playwright:
             chromium = playwright.chromium.launch(executable_path=program, args=FLAGS)
             scheme = "dark" if dark else "light"
-            page = chromium.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
-            for _ in range(120):
-                try:
-                    page.goto(url)
-                    break
-                except Exception:  # not listening yet
-                    page.wait_for_timeout(500)
-            run_example(page, example)
-            page.screenshot(path=out, full_page=True)
+            for shot in SHOTS:
+                if only not in ("", shot.name):
+                    continue
+                page = chromium.new_page(viewport={"width": shot.width, "height": shot.height}, color_scheme=scheme)
+                for _ in range(120):
+                    try:
+                        page.goto(url)
+                        break
+                    except Exception:  # not listening yet
+                        page.wait_for_timeout(500)
+                run_example(page, shot.example)
+                show_moment(page)
+                page.screenshot(path=out / shot.name, full_page=True)
+                page.close()
+                typer.echo(f"wrote {out / shot.name}")
             chromium.close()
     finally:
         if server is not None:
             server.terminate()
             server.wait()
-    typer.echo(f"wrote {out}")
 
 
 if __name__ == "__main__":
