@@ -47,7 +47,7 @@ class Player(gr.Video, metaclass=_Plain):
         """The file as it is, None where it is gone: uploads are kept for an hour."""
         if not value or not Path(str(value)).is_file():
             return None
-        return FileData(path=str(value), orig_name="clip.mp4", mime_type="video/mp4")
+        return FileData(path=str(value), orig_name=Path(str(value)).name)
 
 
 class ClipPanel:
