@@ -118,6 +118,7 @@ class Parts:
             self.details,
             *self.views.changing,
             *self.chips.buttons,
+            self.drop,
             self.strip,
             self.held,
             *self.clip.changing,

@@ -31,7 +31,7 @@ def clip_in_parts(words: str, look: Look, finding: Finding, number: int) -> str:
     if facts.spans:
         lines.append(f"- **Why:** {_why(facts.spans)}")
     lines.append(f"- **Camera:** {facts.camera}. {_inline(facts.motion)}".rstrip())
-    if facts.normal:
+    if facts.normal and facts.normal not in words:  # the measured sentence says it already
         lines.append(f"- **Held against:** {_inline(facts.normal)}")
     if facts.rules:
         lines.append(f"- **Rules of normality:** {_inline(' '.join(facts.rules))}")

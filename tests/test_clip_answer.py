@@ -35,6 +35,11 @@ def test_verdict_when_where_why_camera_terms_and_hint_stand_in_order() -> None:
     ]
 
 
+def test_what_the_words_say_already_is_not_said_twice() -> None:
+    text = clip_in_parts("Yes. Held against 6.0 s of a normal clip.", LOOK, FINDING, 1)
+    assert text.count("6.0 s of a normal clip") == 1
+
+
 def test_a_calm_clip_has_no_moments_and_many_are_counted() -> None:
     calm = replace(LOOK, clip=replace(FACTS, spans=(), rules=(), normal=""), regions=())
     text = clip_in_parts("No.", calm, replace(FINDING, verdict="normal", regions=()), 1)

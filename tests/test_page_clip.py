@@ -148,7 +148,7 @@ def test_a_normal_clip_gives_rules_and_own_rules_take_their_place(
     )
     shown = spotted.turn(client, "", clips["mp4"])
     assert shown["rules"] == "\n".join(DRAFT)
-    assert "Held against:** 6.0 s of a normal clip" in words(shown["chat"][-1])
+    assert "Held against 6.0 s of a normal clip." in words(shown["chat"][-1])
     assert f"Rules of normality:** {' '.join(DRAFT)}" in words(shown["chat"][-1])
     client.predict("\n".join(DRAFT), api_name="/rules")  # drafted ones that stay as they are do not count as own
     looks = spotted.turn(client, "When?")["chat"]

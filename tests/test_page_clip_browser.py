@@ -120,6 +120,18 @@ def test_the_evidence_goes_back_and_forth_between_a_clip_and_a_picture(page: syn
     page.wait_for_function("!document.querySelector('#clip video')")
 
 
+def test_examples_with_references_run_with_one_click(page: sync_api.Page) -> None:
+    page.locator("#examples .thumbnail-item").last.click()
+    answered(page, 1)
+    page.wait_for_selector("#clip video")
+    page.locator("#chat").get_by_text("6.0 s of a normal clip").first.wait_for()
+    page.locator("#examples .thumbnail-item").nth(2).click()
+    answered(page, 2)
+    page.wait_for_function("!document.querySelector('#clip video')")
+    page.get_by_role("button", name="Normal references").click()
+    page.locator("#held").get_by_text("held against this picture").wait_for()
+
+
 def test_rules_that_a_normal_clip_gives_can_be_edited(page: sync_api.Page, clip: Path) -> None:
     page.get_by_role("button", name="Normal references").click()
     page.locator("#drop input[type=file]").set_input_files(clip)
