@@ -37,6 +37,8 @@ SLOW = 0.02
 """Widths a second that are added to a speed before others are told as shares of it."""
 FEW = 4
 """Cells that are thought to have moved otherwise in every lane: where few have, little is known of what is rare."""
+MOST_KNOWN = 2000
+"""Moving cells that others are held against at most, evenly out of all: it must not take long where all moves."""
 ALIKE, ALIKE_LEAST = 0.5, 0.02
 """Velocities are alike when they differ by less than this share of the speed, and this many widths a second."""
 LIKENESS = 0.35
@@ -197,6 +199,11 @@ def _movers(velocity: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return index, moving, moving.norm(dim=1)
 
 
+def _some(values: Tensor) -> Tensor:
+    """Every so manieth of [k, ...], so that at most MOST_KNOWN are left."""
+    return values[:: max(1, -(-len(values) // MOST_KNOWN))]
+
+
 def _in_lane(index: Tensor, moving: Tensor, others: Tensor) -> Tensor:
     """[m, k] bool: whether each of the other cells, index [k, 3], lies in the lane of a moving cell."""
     way = moving / moving.norm(dim=1, keepdim=True)
@@ -207,10 +214,13 @@ def _in_lane(index: Tensor, moving: Tensor, others: Tensor) -> Tensor:
 def _strangeness(velocity: Tensor, seen: Tensor, known: Tensor, known_seen: Tensor) -> Tensor:
     """[n, h, w] 0..1: distance of what moves to the nearest velocity known in its lane, or to rest, over its speed."""
     result = torch.zeros(len(velocity), *velocity.shape[-2:])
-    index, moving, speed = _movers(velocity, seen)
     others, usual, _ = _movers(known, known_seen)
-    apart = torch.where(_in_lane(index, moving, others), torch.cdist(moving, usual), torch.inf)
-    result[tuple(index.T)] = torch.cat([apart, speed[:, None]], dim=1).amin(dim=1) / (speed + SLOW)
+    others, usual = _some(others), _some(usual)
+    for number in range(len(velocity)):  # moment by moment: all at once would take memory with the square of what moves
+        index, moving, speed = _movers(velocity[number : number + 1], seen[number : number + 1])
+        apart = torch.where(_in_lane(index, moving, others), torch.cdist(moving, usual), torch.inf)
+        nearest = torch.cat([apart, speed[:, None]], dim=1).amin(dim=1)
+        result[number, index[:, 1], index[:, 2]] = nearest / (speed + SLOW)
     return result
 
 
@@ -229,9 +239,12 @@ def _background(looks: Tensor, times: Tensor) -> Tensor:
 def _rarity(velocity: Tensor, times: Tensor, seen: Tensor) -> Tensor:
     """Share of the other motion in a cell's lane at other times that is not like its own, [n, h, w]; 0 where still."""
     result = torch.zeros(len(times), *velocity.shape[-2:])
-    index, moving, speed = _movers(velocity, seen)
-    at = times[index[:, 0]]
-    known = _in_lane(index, moving, index) & ((at[:, None] - at).abs() > NEAR)
-    alike = known & (torch.cdist(moving, moving) < ALIKE * speed[:, None] + ALIKE_LEAST)
-    result[tuple(index.T)] = 1 - (alike.sum(dim=1) + 1) / (known.sum(dim=1) + FEW)
+    every, ways, _ = _movers(velocity, seen)
+    for number in range(len(times)):
+        apart = (times[every[:, 0]] - times[number]).abs() > NEAR
+        others, other_ways = _some(every[apart]), _some(ways[apart])
+        index, moving, speed = _movers(velocity[number : number + 1], seen[number : number + 1])
+        known = _in_lane(index, moving, others)
+        alike = known & (torch.cdist(moving, other_ways) < ALIKE * speed[:, None] + ALIKE_LEAST)
+        result[number, index[:, 1], index[:, 2]] = 1 - (alike.sum(dim=1) + 1) / (known.sum(dim=1) + FEW)
     return result
