@@ -173,11 +173,14 @@ def _distance(looks: Tensor, other: Tensor) -> Tensor:
 
 
 def _standing_out(values: Tensor, seen: Tensor) -> Tensor:
-    """[n, h, w] less what half of the cells that each moment shows have at least: light lifts a whole frame; >= 0."""
+    """[n, h, w] less what half of the cells that each moment shows have at least: light lifts a whole frame; >= 0.
+
+    Not more than LIKENESS is taken off: what covers the whole picture is no light.
+    """
     middle = torch.stack(
         [one[there].median() if there.any() else one.amax() for one, there in zip(values, seen, strict=True)]
     )
-    return (values - middle[:, None, None]).clamp_min(0) * seen
+    return (values - middle[:, None, None].clamp_max(LIKENESS)).clamp_min(0) * seen
 
 
 def _nearest_looks(moment: Moment, known: Tensor) -> Tensor:

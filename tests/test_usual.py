@@ -117,6 +117,15 @@ def test_what_lifts_a_whole_frame_is_light():
     assert sums[4:9].max() < 0.5 * changed[4:9].min()
 
 
+def test_what_covers_the_whole_picture_is_no_light():
+    rng = np.random.default_rng(5)
+    usual = learn(scene(rng, 20))
+    black = F.normalize(torch.ones(24, *GRID), dim=0)
+    clip = [replace(one, looks=black) if 4 <= n < 9 else one for n, one in enumerate(scene(rng, 12))]
+    sums = summed(unusual(clip, usual))[:, :2]
+    assert sums[4:9].min() > 0.5 and sums[:4].max() < 0.1
+
+
 @pytest.mark.parametrize("seed", range(30))
 def test_opening_never_raises_and_keeps_what_lasts(seed):
     rng = np.random.default_rng(seed)
