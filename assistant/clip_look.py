@@ -41,8 +41,7 @@ SIDE = 640
 LOOK_SIDE = 288
 """Square root of the pixels that frames of a clip are looked at with; key frames are looked at as pictures are."""
 STEP = 0.06
-"""Seconds to the later frame that shows what moves, at least: at ten frames a second the very next, for flow loses what
-jumps farther than it is wide."""
+"""Seconds at least to the later frame that shows what moves: at ten a second the very next, flow loses long jumps."""
 LEAST_GAP = 0.1
 """Seconds between two looks at least."""
 THRESHOLD = 0.5
