@@ -59,6 +59,8 @@ train-open: .venv/ready
 		--out runs/open/chat
 	$(BIN)/python -m finetune.calibrate references --data $(DATA) --profile embedded-open
 	$(BIN)/python -m finetune.calibrate words --data $(DATA) --profile embedded-open
+	$(BIN)/python -m data.build events runs/events --count 120 --seed 7 --fold train
+	$(BIN)/python -m finetune.clips --data runs/events --profile embedded-open --out runs/open/clips
 
 # Every set judged by a model that never saw it, on the cached features of train-embedded.
 leave-out: .venv/ready

@@ -63,7 +63,7 @@ class ClipGains:
         source: a phrase saying on what these numbers were set; "" for the defaults.
     """
 
-    held: Weighing = Weighing(-4.0, (8.0, 8.0, 10.0, 0.3), (0.25, 0.25, 0.15))
+    held: Weighing = Weighing(-2.5, (10.0, 8.0, 3.5, 0.1), (0.2, 0.2, 0.2))
     alone: Weighing = Weighing(-5.5, (4.0, 0.0, 3.0, 0.3), (0.9, 0.9, 0.9))
     source: str = ""
 

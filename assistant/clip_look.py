@@ -28,7 +28,7 @@ from assistant.errors import MediaError
 from assistant.motion import Motion, camera_word, motion_between, motion_words
 from assistant.reference import residuals
 from assistant.regions import find_regions
-from assistant.spans import find_spans, smoothed
+from assistant.spans import scored
 from assistant.types import SUSPICIOUS, ClipFacts, ClipFile, Frame, FrameScore, Look, Media, Span
 from assistant.usual import CHANNELS, Moment, Usual, cell_looks, learn, summed, unusual, unusual_within
 
@@ -40,8 +40,8 @@ SIDE = 640
 """Longest side that frames of a clip are decoded at, pixels."""
 LOOK_SIDE = 288
 """Square root of the pixels that frames of a clip are looked at with; key frames are looked at as pictures are."""
-STEP = 0.15
-"""Seconds to the later frame that shows what moves."""
+STEP = 0.06
+"""Seconds at least to the later frame that shows what moves: at ten a second the very next, flow loses long jumps."""
 LEAST_GAP = 0.1
 """Seconds between two looks at least."""
 THRESHOLD = 0.5
@@ -201,8 +201,8 @@ class LooksAtClips:
             duration, name, notes = reader.duration, reader.name, reader.notes
         weighed = self._weighed(seen, known) if more else rough
         times = [one.frame.time for one in seen]
-        scores = smoothed(times, torch.sigmoid(weighed.logits).tolist()).tolist()
-        spans = find_spans(times, scores, THRESHOLD, duration)
+        values, spans = scored(times, weighed.logits.tolist(), duration)
+        scores = values.tolist()
         keys = self._keys(seen, weighed, scores, spans, name, most_keys)
         chosen = keys[int(np.argmax(scores))]
         spans = tuple(self._told(span, seen, weighed, keys, known) for span in spans)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 COARSE_RATE = 2.0
 """Looks a second of the first pass, while there are at most COARSE_MOST of them."""
 COARSE_LEAST, COARSE_MOST = 8, 24
-BUDGET = 24
+BUDGET = 32
 """Looks at one clip in all."""
 UNIFORM = 0.15
 """Share of the score's range that every interval has at least: what scores nothing is still looked into."""

@@ -2,7 +2,8 @@
 
 The camera's own motion is a similarity fitted to tracked corners by RANSAC (Lucas and Kanade 1981; Fischler and Bolles
 1981); what the dense optical flow (DIS, Kroeger et al., ECCV 2016, arXiv 1603.03590) still shows once it is taken off
-belongs to things. All of it is OpenCV's.
+belongs to things. Flow alone bleeds: where a ground has little texture it follows whatever moves beside it. So a pixel
+moves only where the picture itself changes as well, more than its noise. All of it is OpenCV's.
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ MOVES = 0.03
 """Speed, widths a second, from which a place moves; slower flow is noise of sensor and coder."""
 SHAKE = 0.35
 """Pixels at SIDE under which a displacement is noise, however short the time."""
+CHANGES, CHANGES_LEAST = 2.5, 3.0
+"""A pixel changes by more than this many times the picture's median change, and by this many grey levels of 255."""
+FILLED = 0.1
+"""Share of a cell that must move for it to have a velocity: the mean over what moves in it, not over the cell."""
 SMALLEST = 0.0008
 """Share of the picture that something moving fills at least."""
 DIRECTIONS = ("right", "down and right", "down", "down and left", "left", "up and left", "up", "up and right")
@@ -57,8 +62,8 @@ class Motion:
     """Motion between two frames.
 
     Attributes:
-        velocity: [2, rows, columns] float32, right and down, picture widths a second, mean of each cell, the camera's
-            motion taken off.
+        velocity: [2, rows, columns] float32, right and down, picture widths a second, mean over what moves in each
+            cell, the camera's motion taken off; 0 where less than FILLED of a cell moves.
         camera: speed of the picture's corners, widths a second; 0.0 where no common motion was found.
         movers: what moves, largest first.
     """
@@ -78,14 +83,11 @@ def motion_between(earlier: Frame, later: Frame, grid: tuple[int, int]) -> Motio
     shift = np.abs(np.hypot(*(corners @ matrix.T - corners[:, :2]).T)).mean() / width / seconds
     moved = cv2.warpAffine(before, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(moved, after, None)  # [h, w, 2] pixels
-    flow = cv2.blur(flow, (5, 5))
     size = np.hypot(flow[..., 0], flow[..., 1])
     rim = _unseen(matrix, width, height)  # what a moving camera has only now brought into view has no flow
-    flow[(size < SHAKE) | rim] = 0
+    flow[(size < SHAKE) | rim | ~_changed(moved, after)] = 0
     velocity = flow / (width * seconds)
-    cells = cv2.resize(velocity, grid[::-1], interpolation=cv2.INTER_AREA)
-    cells = np.ascontiguousarray(cells.reshape(*grid, 2).transpose(2, 0, 1), dtype=np.float32)
-    return Motion(cells, float(shift), _movers(velocity))
+    return Motion(_cells(velocity, grid), float(shift), _movers(velocity))
 
 
 def camera_word(motions: Sequence[Motion]) -> str:
@@ -122,6 +124,21 @@ def _camera(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     if matrix is None or inliers.mean() < INLIERS or not 0.7 < np.hypot(matrix[0, 0], matrix[1, 0]) < 1.4:
         return still
     return matrix
+
+
+def _changed(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Pixels [h, w] bool that differ by more than noise and light, which shift the whole picture alike."""
+    change = after.astype(np.float32) - before
+    change = cv2.blur(np.abs(change - np.median(change)), (5, 5))
+    return change >= max(CHANGES_LEAST, CHANGES * float(np.median(change)))
+
+
+def _cells(velocity: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """[2, rows, columns] float32 of [h, w, 2] velocities: the mean over what moves in each cell."""
+    moving = (velocity != 0).any(axis=-1).astype(np.float32)
+    share = cv2.resize(moving, grid[::-1], interpolation=cv2.INTER_AREA).reshape(*grid, 1)
+    mean = cv2.resize(velocity, grid[::-1], interpolation=cv2.INTER_AREA).reshape(*grid, 2) / np.maximum(share, 1e-6)
+    return np.ascontiguousarray(np.where(share >= FILLED, mean, 0).transpose(2, 0, 1), dtype=np.float32)
 
 
 def _unseen(matrix: np.ndarray, width: int, height: int) -> np.ndarray:

@@ -1,15 +1,23 @@
-"""Scores over time to spans: smoothed, called by a threshold, with start, peak and end. Pure arithmetic."""
+"""Evidence over time to scores and spans: smoothed, called by a threshold, with start, peak and end. Pure arithmetic.
+
+A span is called by a high threshold and reaches as far as a lower one (hysteresis, Canny 1986): what is called at its
+peak only would be found too short.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
+from scipy.special import expit
 
 from assistant.types import Span
 
 SMOOTHING = 0.25
 """Standard deviation of the Gaussian that scores are smoothed with, seconds."""
+REACH = 0.5
+"""Share of the way from a clip's lowest evidence to its highest from which moments belong to a span that was called."""
 JOIN = 0.6
 """Seconds under the threshold between two spans up to which they are one."""
 
@@ -30,13 +38,30 @@ def smoothed(times: Sequence[float], scores: Sequence[float], width: float = SMO
     return (weights @ values) / weights.sum(axis=1)
 
 
-def find_spans(
-    times: Sequence[float], scores: Sequence[float], threshold: float, duration: float, join: float = JOIN
-) -> tuple[Span, ...]:
-    """Stretches of time whose score reaches the threshold, in order.
+def scored(times: Sequence[float], logits: Sequence[float], duration: float) -> tuple[np.ndarray, tuple[Span, ...]]:
+    """Scores [n], 0..1, of evidence [n] at rising times [n] in seconds, and the spans; 0.5 is the tipping point.
 
-    Start and end are where the straight line between two scores crosses the threshold; a span at the first or last
-    time reaches to the start or end of the clip.
+    A span's peak is at 0.5 or over it. It reaches to where the evidence falls under REACH of the clip's own
+    range, or under 0 where that is lower.
+    """
+    evidence = smoothed(times, logits)
+    low = float(evidence.min() + REACH * (evidence.max() - evidence.min()))
+    spans = find_spans(times, evidence.tolist(), 0.0, duration, reach=low)
+    return expit(evidence), tuple(replace(span, score=float(expit(span.score))) for span in spans)
+
+
+def find_spans(
+    times: Sequence[float],
+    scores: Sequence[float],
+    threshold: float,
+    duration: float,
+    join: float = JOIN,
+    reach: float | None = None,
+) -> tuple[Span, ...]:
+    """Stretches of time whose score reaches the threshold somewhere, in order.
+
+    Start and end are where the straight line between two scores crosses the lower of threshold and reach; a span at the
+    first or last time reaches to the start or end of the clip.
 
     Args:
         times: [n] seconds, rising strictly, within 0..duration.
@@ -44,8 +69,10 @@ def find_spans(
         threshold: on the scale of the scores.
         duration: seconds of the clip.
         join: seconds between two spans up to which they become one.
+        reach: on the scale of the scores, how low those of a span may be; the threshold when left out or over it.
     """
-    called = [score >= threshold for score in scores]
+    low = threshold if reach is None else min(reach, threshold)
+    called = [score >= low for score in scores]
     found: list[Span] = []
     number = 0
     while number < len(called):
@@ -55,16 +82,18 @@ def find_spans(
         first = number
         while number + 1 < len(called) and called[number + 1]:
             number += 1
-        start = 0.0 if first == 0 else _crossing(times, scores, first - 1, first, threshold)
-        end = duration if number == len(called) - 1 else _crossing(times, scores, number, number + 1, threshold)
+        start = 0.0 if first == 0 else _crossing(times, scores, first - 1, first, low)
+        end = duration if number == len(called) - 1 else _crossing(times, scores, number, number + 1, low)
         top = max(range(first, number + 1), key=lambda index: scores[index])
+        number += 1
+        if scores[top] < threshold:
+            continue
         span = Span(float(start), float(end), float(times[top]), float(scores[top]))
         if found and span.start - found[-1].end <= join:
             before = found.pop()
             best = before if before.score >= span.score else span
             span = Span(before.start, span.end, best.peak, best.score)
         found.append(span)
-        number += 1
     return tuple(found)
 
 

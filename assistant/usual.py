@@ -31,10 +31,14 @@ NEAR = 0.6
 """Seconds around a moment in which others show the same thing: it is not held against them."""
 MOVES = 0.04
 """Speed, picture widths a second, from which a cell's motion is looked at."""
-MOTION_RADIUS = 4
-"""Cells around a cell whose usual motion counts as usual there."""
-LANE = 5
-"""Rows above and below a cell that belong to the same stream of things."""
+LANE = 1.5
+"""Cells to either side of a cell's path, the straight line along its velocity, that belong to the same lane."""
+SLOW = 0.02
+"""Widths a second that are added to a speed before others are told as shares of it."""
+FEW = 4
+"""Cells that are thought to have moved otherwise in every lane: where few have, little is known of what is rare."""
+MOST_KNOWN = 2000
+"""Moving cells that others are held against at most, evenly out of all: it must not take long where all moves."""
 ALIKE, ALIKE_LEAST = 0.5, 0.02
 """Velocities are alike when they differ by less than this share of the speed, and this many widths a second."""
 LIKENESS = 0.35
@@ -69,7 +73,7 @@ class Usual:
     Attributes:
         background: [C, h, w] unit vectors.
         looks: [K, C, h, w], velocity: [K, 2, h, w], seen: [K, h, w] of its moments.
-        level: [3, h, w] the farthest that normal moments themselves are from the others, channels as CHANNELS.
+        level: [2, h, w] the farthest that normal moments themselves are from the others, the first two of CHANNELS.
     """
 
     background: Tensor
@@ -94,15 +98,14 @@ def learn(moments: Sequence[Moment]) -> Usual:
     looks, velocity, seen = _stacked(moments)
     times = torch.tensor([one.time for one in moments], dtype=torch.float64)
     background = F.normalize(looks.median(dim=0).values, dim=0)
-    away = _distance(looks, background) * seen
-    stays = opened(away, times)
-    looked, moved = torch.zeros_like(away), torch.zeros_like(away)
+    stays = opened(_standing_out(_distance(looks, background), seen), times)
+    looked = torch.zeros_like(stays)
     for index, moment in enumerate(moments):
         others = (times - moment.time).abs() > NEAR
         if others.any():
             looked[index] = _nearest_looks(moment, looks[others])
-            moved[index] = _nearest_motion(moment, velocity[others])
-    level = torch.stack([stays.amax(dim=0), looked.amax(dim=0), moved.amax(dim=0)])
+    looked = _standing_out(looked, seen)
+    level = torch.stack([stays.amax(dim=0), looked.amax(dim=0)])
     level = F.max_pool2d(level[None], 3, stride=1, padding=1)[0]
     return Usual(background, looks, velocity, seen, level)
 
@@ -110,14 +113,15 @@ def learn(moments: Sequence[Moment]) -> Usual:
 def unusual(moments: Sequence[Moment], usual: Usual) -> Tensor:
     """How much farther the moments of a clip are from the usual than normal moments, [n, 3, h, w], CHANNELS.
 
-    Distances of unit vectors for the first two, picture widths a second for the third; not more than 0 is usual.
+    Distances of unit vectors for the first two, of which not more than 0 is usual. The third is how far a velocity is
+    from the nearest that its lane usually has, or from rest, as a share of its own speed, 0..1.
     """
-    looks, _, seen = _stacked(moments)
+    looks, velocity, seen = _stacked(moments)
     times = torch.tensor([one.time for one in moments], dtype=torch.float64)
-    stays = opened(_distance(looks, usual.background) * seen, times)
-    looked = torch.stack([_nearest_looks(one, usual.looks) for one in moments])
-    moved = torch.stack([_nearest_motion(one, usual.velocity) for one in moments])
-    return torch.stack([stays, looked, moved], dim=1) - usual.level
+    stays = opened(_standing_out(_distance(looks, usual.background), seen), times)
+    looked = _standing_out(torch.stack([_nearest_looks(one, usual.looks) for one in moments]), seen)
+    moved = _strangeness(velocity, seen, usual.velocity, usual.seen)
+    return torch.cat([torch.stack([stays, looked], dim=1) - usual.level, moved[:, None]], dim=1)
 
 
 def unusual_within(moments: Sequence[Moment]) -> Tensor:
@@ -168,6 +172,17 @@ def _distance(looks: Tensor, other: Tensor) -> Tensor:
     return (2 - 2 * (looks * other).sum(dim=-3)).clamp_min(0).sqrt()
 
 
+def _standing_out(values: Tensor, seen: Tensor) -> Tensor:
+    """[n, h, w] less what half of the cells that each moment shows have at least: light lifts a whole frame; >= 0.
+
+    Not more than LIKENESS is taken off: what covers the whole picture is no light.
+    """
+    middle = torch.stack(
+        [one[there].median() if there.any() else one.amax() for one, there in zip(values, seen, strict=True)]
+    )
+    return (values - middle[:, None, None].clamp_max(LIKENESS)).clamp_min(0) * seen
+
+
 def _nearest_looks(moment: Moment, known: Tensor) -> Tensor:
     """Distance [h, w] to the nearest look that a place or one beside it has in any of [K, C, h, w]."""
     height, width = moment.looks.shape[-2:]
@@ -180,15 +195,35 @@ def _nearest_looks(moment: Moment, known: Tensor) -> Tensor:
     return (2 - 2 * best).clamp_min(0).sqrt() * moment.seen
 
 
-def _nearest_motion(moment: Moment, known: Tensor) -> Tensor:
-    """Distance [h, w], widths a second, of what moves to the nearest velocity known around it, [K, 2, h, w]."""
-    result = torch.zeros_like(moment.looks[0])
-    radius = MOTION_RADIUS
-    moving = (moment.velocity.norm(dim=0) > MOVES) & moment.seen
-    for y, x in moving.nonzero().tolist():
-        around = known[:, :, max(0, y - radius) : y + radius + 1, max(0, x - radius) : x + radius + 1]
-        own = moment.velocity[:, y, x].view(1, 2, 1, 1)
-        result[y, x] = (around - own).square().sum(dim=1).amin().sqrt()
+def _movers(velocity: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The cells that move in [n, 2, h, w]: index [m, 3] of moment, row and column, velocity [m, 2], speed [m]."""
+    index = ((velocity.norm(dim=1) > MOVES) & seen).nonzero()
+    moving = velocity[index[:, 0], :, index[:, 1], index[:, 2]]
+    return index, moving, moving.norm(dim=1)
+
+
+def _some(values: Tensor) -> Tensor:
+    """Every so manieth of [k, ...], so that at most MOST_KNOWN are left."""
+    return values[:: max(1, -(-len(values) // MOST_KNOWN))]
+
+
+def _in_lane(index: Tensor, moving: Tensor, others: Tensor) -> Tensor:
+    """[m, k] bool: whether each of the other cells, index [k, 3], lies in the lane of a moving cell."""
+    way = moving / moving.norm(dim=1, keepdim=True)
+    down, right = (others[:, axis] - index[:, axis, None] for axis in (1, 2))
+    return (right * way[:, 1:] - down * way[:, :1]).abs() <= LANE
+
+
+def _strangeness(velocity: Tensor, seen: Tensor, known: Tensor, known_seen: Tensor) -> Tensor:
+    """[n, h, w] 0..1: distance of what moves to the nearest velocity known in its lane, or to rest, over its speed."""
+    result = torch.zeros(len(velocity), *velocity.shape[-2:])
+    others, usual, _ = _movers(known, known_seen)
+    others, usual = _some(others), _some(usual)
+    for number in range(len(velocity)):  # moment by moment: all at once would take memory with the square of what moves
+        index, moving, speed = _movers(velocity[number : number + 1], seen[number : number + 1])
+        apart = torch.where(_in_lane(index, moving, others), torch.cdist(moving, usual), torch.inf)
+        nearest = torch.cat([apart, speed[:, None]], dim=1).amin(dim=1)
+        result[number, index[:, 1], index[:, 2]] = nearest / (speed + SLOW)
     return result
 
 
@@ -207,14 +242,12 @@ def _background(looks: Tensor, times: Tensor) -> Tensor:
 def _rarity(velocity: Tensor, times: Tensor, seen: Tensor) -> Tensor:
     """Share of the other motion in a cell's lane at other times that is not like its own, [n, h, w]; 0 where still."""
     result = torch.zeros(len(times), *velocity.shape[-2:])
-    moving = (velocity.norm(dim=1) > MOVES) & seen
-    for index in range(len(times)):
-        others = (times - times[index]).abs() > NEAR
-        for y in moving[index].any(dim=1).nonzero().flatten().tolist():
-            lane = slice(max(0, y - LANE), y + LANE + 1)
-            known = velocity[others][:, :, lane].permute(1, 0, 2, 3)[:, moving[others][:, lane]]  # [2, m]
-            for x in moving[index, y].nonzero().flatten().tolist():
-                own = velocity[index, :, y, x]
-                alike = ((known - own[:, None]).norm(dim=0) < ALIKE * own.norm() + ALIKE_LEAST).sum()
-                result[index, y, x] = 1 - float(alike) / (known.shape[1] + 4)
+    every, ways, _ = _movers(velocity, seen)
+    for number in range(len(times)):
+        apart = (times[every[:, 0]] - times[number]).abs() > NEAR
+        others, other_ways = _some(every[apart]), _some(ways[apart])
+        index, moving, speed = _movers(velocity[number : number + 1], seen[number : number + 1])
+        known = _in_lane(index, moving, others)
+        alike = known & (torch.cdist(moving, other_ways) < ALIKE * speed[:, None] + ALIKE_LEAST)
+        result[number, index[:, 1], index[:, 2]] = 1 - (alike.sum(dim=1) + 1) / (known.sum(dim=1) + FEW)
     return result

@@ -29,7 +29,7 @@ from assistant.command import run
 from assistant.errors import RecordError
 from assistant.inspector import Inspector
 from assistant.profiles import read_profile
-from assistant.spans import find_spans, smoothed
+from assistant.spans import scored
 from data.clips import HIT, Clip, read_clips, time_overlap
 
 MODES = ("alone", "held")
@@ -154,8 +154,7 @@ def right(clips: list[Frames], evidence: list[np.ndarray], bias: float) -> float
     """The mean of the two shares of `fit` for a bias, 0..1."""
     hits, quiet = [], []
     for one, values in zip(clips, evidence, strict=True):
-        scores = smoothed(one.times, 1 / (1 + np.exp(-(values + bias))))
-        spans = find_spans(one.times, scores, 0.5, one.duration)
+        _, spans = scored(one.times.tolist(), values + bias, one.duration)
         if one.labels.any():
             called = np.array([any(span.start <= at <= span.end for span in spans) for at in one.times])
             hits.append(time_overlap(called, one.labels == 1) >= HIT)

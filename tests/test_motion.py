@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from assistant.alignment import keypoints, similarity, unwarped, warped
-from assistant.motion import camera_word, motion_between, motion_words
+from assistant.motion import _cells, _changed, camera_word, motion_between, motion_words
 from assistant.types import Frame
 from data.photos import photograph
 
@@ -34,6 +34,42 @@ def test_a_thing_moves_right_whatever_the_camera_does(pan):
     rows, columns = np.nonzero(np.hypot(*motion.velocity) > 0.05)
     assert set(rows) <= set(range(4, 11)) and set(columns) <= set(range(3, 12))
     assert "right" in motion_words([motion])
+
+
+def bare(left: float) -> np.ndarray:
+    """[240, 320, 3] of a ground with marks at its rim only, and a speckled block of 64 x 48 pixels on it."""
+    frame = np.full((240, 320, 3), 120, np.uint8)
+    for rows in (slice(0, 24), slice(216, 240)):
+        frame[rows] = np.random.default_rng(2).integers(60, 200, (3, 40, 1)).repeat(8, 0).repeat(8, 1)
+    frame[96:144, round(left) : round(left) + 64] = (
+        np.random.default_rng(1).integers(20, 250, (6, 8, 1)).repeat(8, 0).repeat(8, 1)
+    )
+    return frame
+
+
+def test_motion_does_not_bleed_into_a_bare_ground_and_is_as_fast_as_the_thing():
+    motion = motion_between(Frame(bare(96), 0.0), Frame(bare(104), 0.1), (15, 20))  # cells of 16 x 16 pixels
+    speed = np.hypot(*motion.velocity)
+    rows, columns = np.nonzero(speed)
+    assert set(rows) <= set(range(5, 10)) and set(columns) <= set(range(5, 12))  # the block and a cell around it
+    assert len(motion.movers) == 1 and motion.movers[0].area < 1.6 * 72 * 48 / (240 * 320)
+    assert motion.velocity[0, 7, 7:9] == pytest.approx(8 / 320 / 0.1, rel=0.15)
+
+
+def test_a_cell_that_something_fills_in_part_has_its_speed_and_not_a_share_of_it():
+    velocity = np.zeros((32, 32, 2), np.float32)
+    velocity[:16, :4] = (0.2, -0.1)  # a quarter of the first cell
+    velocity[16, 16] = (0.2, 0.2)  # a 256th of the last
+    cells = _cells(velocity, (2, 2))
+    assert cells[:, 0, 0] == pytest.approx([0.2, -0.1]) and not cells[:, 1, 1].any() and not cells[:, 0, 1].any()
+
+
+def test_light_that_goes_up_is_no_change():
+    before = np.random.default_rng(0).integers(60, 90, (60, 80), np.uint8)
+    after = before + 25
+    assert not _changed(before, after).any()
+    after[20:30, 20:30] += 60
+    assert _changed(before, after)[22:28, 22:28].all() and _changed(before, after).sum() < 14 * 14 + 1
 
 
 def test_nothing_moves_in_the_same_frame_and_its_noise():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from assistant.spans import find_spans, smoothed
+from assistant.spans import SMOOTHING, find_spans, scored, smoothed
 
 
 def bump(times: np.ndarray, start: float, end: float) -> np.ndarray:
@@ -39,6 +39,27 @@ def test_edges_gaps_and_nothing():
 def test_one_score_over_the_threshold_is_a_span_of_its_own_length():
     (span,) = find_spans([1, 2, 3], [0, 1, 0], 0.5, 4)
     assert (span.start, span.peak, span.end) == (1.5, 2, 2.5)
+
+
+def test_a_span_is_called_by_its_peak_and_reaches_down_to_the_lower_threshold():
+    times, scores = [0, 1, 2, 3, 4, 5, 6], [-4, -1, 2, -1, -4, -1, -4]
+    (span,) = find_spans(times, scores, 0.0, 7, reach=-2)
+    assert (span.start, span.peak, span.end, span.score) == pytest.approx((2 / 3, 2, 10 / 3, 2))  # -4 to -1: two thirds
+    assert find_spans(times, scores, 0.0, 7, reach=1) == find_spans(times, scores, 0.0, 7)  # never higher than called
+    assert find_spans(times, scores, 2.5, 7, reach=-2) == ()
+
+
+def test_evidence_becomes_scores_and_spans_that_reach_half_way_down():
+    times = np.arange(0.05, 10, 0.1)
+    evidence = np.where((times > 4) & (times < 5), 3.0, np.where((times > 3) & (times < 6), 0.0, -5.0)) - 0.5
+    scores, (span,) = scored(times, evidence, 10.0)  # from -5.5 to 2.5: half way is -1.5
+    inside = 0.8416 * SMOOTHING  # of the step from -5.5 to -0.5 that is four fifths: so many deviations of the Gaussian
+    assert (span.start, span.end) == pytest.approx((3 + inside, 6 - inside), abs=0.02) and 4 <= span.peak <= 5
+    assert scores.max() == span.score == pytest.approx(1 / (1 + np.exp(-2.5)), abs=0.02) and scores.min() < 0.01
+    quiet, none = scored(times, evidence - 3, 10.0)
+    assert none == () and quiet.max() < 0.5
+    _, (whole,) = scored(times, np.full(len(times), 1.0), 10.0)
+    assert (whole.start, whole.end) == (0.0, 10.0)
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -62,6 +64,66 @@ def test_motion_against_what_is_usual_is_found_with_and_without_a_normal_clip():
     held, alone = summed(unusual(clip, usual))[:, 2], summed(unusual_within(clip))[:, 2]
     for motion in (held, alone):
         assert motion[14:18].min() > motion[:14].max() + 0.1 and motion[14:18].min() > motion[18:].max() + 0.1
+
+
+def going(*cells: tuple[int, int, float, float]) -> Moment:
+    """A moment at 0 s in which cells (row, column, right, down) move."""
+    velocity = torch.zeros(2, *GRID)
+    for row, column, right, down in cells:
+        velocity[:, row, column] = torch.tensor([right, down])
+    return Moment(F.normalize(torch.ones(24, *GRID), dim=0), velocity, torch.ones(GRID, dtype=torch.bool), 0.0)
+
+
+def test_velocity_is_held_against_the_lane_that_a_thing_moves_in():
+    usual = learn([going((5, 2, 0.2, 0.0))])
+    clip = [
+        going(
+            (5, 11, 0.2, 0.0),  # as usual, far along the lane
+            (4, 8, 0.5, 0.0),  # too fast, beside the lane's middle: 0.3 away
+            (6, 5, -0.2, 0.0),  # against it: rest is nearer than the usual
+            (9, 5, 0.2, 0.0),  # as fast, where nothing moves
+            (5, 9, 0.0, 0.2),  # across: its path meets nothing that moves
+        )
+    ]
+    found = unusual(clip, usual)[0, 2]
+    assert found[5, 11] == 0 and found[4, 8] == pytest.approx(0.3 / 0.52)
+    for row, column in ((6, 5), (9, 5), (5, 9)):
+        assert found[row, column] == pytest.approx(0.2 / 0.22)
+    assert found.count_nonzero() == 4
+
+
+def test_motion_is_rare_by_what_else_its_lane_shows_at_other_times():
+    clip = [replace(going((5, 3 + n, 0.2, 0.0)), time=float(n)) for n in range(4)]
+    clip += [replace(going((5, 3, -0.2, 0.0), (0, 3, 0.2, 0.0)), time=4.0)]
+    found = unusual_within(clip)[:, 2]
+    assert found[0, 5, 3] == pytest.approx(1 - 4 / 8)  # three of four others are alike
+    assert found[4, 5, 3] == pytest.approx(1 - 1 / 8)  # none of four
+    assert found[4, 0, 3] == pytest.approx(1 - 1 / 4)  # there are no others
+
+
+def test_what_lifts_a_whole_frame_is_light():
+    rng = np.random.default_rng(4)
+    usual = learn(scene(rng, 20))
+    clip = scene(rng, 12)
+    tint = F.normalize(torch.randn(24), dim=0)[:, None, None]
+    lit = [
+        replace(one, looks=F.normalize(one.looks + 0.5 * tint, dim=0)) if 4 <= n < 9 else one
+        for n, one in enumerate(clip)
+    ]
+    away = torch.stack([(one.looks - usual.background).norm(dim=0) for one in lit])
+    assert away[4:9].median() > 3 * away[:4].median()
+    sums = summed(unusual(lit, usual))[:, :2]
+    changed = summed(unusual(scene(rng, 12, change=(4, 8)), usual))[:, :2]
+    assert sums[4:9].max() < 0.5 * changed[4:9].min()
+
+
+def test_what_covers_the_whole_picture_is_no_light():
+    rng = np.random.default_rng(5)
+    usual = learn(scene(rng, 20))
+    black = F.normalize(torch.ones(24, *GRID), dim=0)
+    clip = [replace(one, looks=black) if 4 <= n < 9 else one for n, one in enumerate(scene(rng, 12))]
+    sums = summed(unusual(clip, usual))[:, :2]
+    assert sums[4:9].min() > 0.5 and sums[:4].max() < 0.1
 
 
 @pytest.mark.parametrize("seed", range(30))
