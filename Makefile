@@ -40,7 +40,7 @@ train-embedded: .venv/ready
 	$(BIN)/python -m finetune.average runs/embedded/look2/end.safetensors runs/embedded/look/end.safetensors \
 		runs/embedded/look4/end.safetensors
 	$(BIN)/python -m finetune.kinds --features runs/embedded/look/features
-	$(BIN)/python -m finetune.fusion --data $(DATA) --features runs/embedded/look/features --steps 250
+	$(BIN)/python -m finetune.fusion --data $(DATA) --stranger embedded-open
 	$(BIN)/python -m finetune.calibrate look --data $(DATA)
 	$(BIN)/python -m finetune.chat --features runs/embedded/look/features --out runs/embedded/chat
 	$(BIN)/python -m finetune.calibrate references --data $(DATA)

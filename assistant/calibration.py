@@ -35,7 +35,8 @@ class Calibration:
         look_scale: multiplies a look's evidence in the verdict's probability; 0 leaves the verdict to the words.
         normal_mean, normal_between, normal_within: calibrated logits of unseen normals without references, see
             `threshold.Normals`; a `within` of 0 means that they have not been measured.
-        held_mean, held_between, held_within: the same of normals held against references.
+        held_mean, held_between, held_within: the same of normals held against two references or more.
+        lone_mean, lone_between, lone_within: the same of normals held against a single reference.
         match_cut: cosine distance 0..2 of pooled features from which a picture and its references show different
             products; 0 means that it has not been measured.
     """
@@ -55,6 +56,9 @@ class Calibration:
     held_mean: float = 0.0
     held_between: float = 0.0
     held_within: float = 0.0
+    lone_mean: float = 0.0
+    lone_between: float = 0.0
+    lone_within: float = 0.0
     match_cut: float = 0.0
 
     def score(self, logit: float) -> float:
@@ -70,28 +74,31 @@ class Calibration:
 
         Args:
             rate: share of the normal pictures that may be called anomalous, over 0 and under 1.
-            normals: fused logits of normal pictures held against the references, maybe none; None without references.
+            normals: fused logits of normal pictures held against the references, none of a single reference; None
+                without references.
         """
         held = [] if normals is None else [self.logit(value) for value in normals]
-        return sigmoid(gaussian_cut(held, rate, self._normals(references=normals is not None)))
+        return sigmoid(gaussian_cut(held, rate, self._normals(normals)))
 
     def threshold_of_most(self, threshold: float, count: int) -> float:
         """The threshold 0..1 for the highest of `count` scores that keeps the false-alarm rate of one at `threshold`.
 
         Sidak's correction (1967) on the Gaussian of unseen normals: 1 - (1 - rate)^(1 / count) each.
         """
-        normals = self._normals(references=False)
+        normals = self._normals(None)
         spread = NormalDist(normals.mean, math.hypot(normals.between, normals.within))
         rate = 1 - spread.cdf(logit(threshold))
         each = -math.expm1(math.log1p(-min(rate, 1 - 1e-9)) / count)
         return sigmoid(spread.inv_cdf(min(max(1 - each, 1e-12), 1 - 1e-12)))
 
-    def _normals(self, *, references: bool) -> Normals:
-        mean, between, within = (
-            (self.held_mean, self.held_between, self.held_within)
-            if references
-            else (self.normal_mean, self.normal_between, self.normal_within)
-        )
+    def _normals(self, held: Sequence[float] | None) -> Normals:
+        """The prior of normals without references (None), with a single one (none held) and with several."""
+        if held is None:
+            mean, between, within = self.normal_mean, self.normal_between, self.normal_within
+        elif not held:
+            mean, between, within = self.lone_mean, self.lone_between, self.lone_within
+        else:
+            mean, between, within = self.held_mean, self.held_between, self.held_within
         if within > 0 and between > 0:
             return Normals(mean, between, within)
         # not measured: the unit spread of a calibrated logit, placed so that the balanced point has the default rate

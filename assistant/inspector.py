@@ -120,7 +120,8 @@ class Inspector(LooksAtClips):
         ordered = [pictures[key] for key in sorted(pictures)]
         with torch.inference_mode():
             seen = [see(self.model.look_model, self.processor.pixels(small)) for _, small in ordered]
-            memory = assemble(self.model.look_model, seen, self.calibration, [number for number, _ in ordered])
+            numbers = [number for number, _ in ordered]
+            memory = assemble(self.model.look_model, seen, self.calibration, numbers, self.familiar)
         return replace(memory, notes=(*notes, *memory.notes))
 
     def save_references(self, memory: References, file: Path) -> None:

@@ -87,11 +87,11 @@ def test_the_look_weighs_in_the_probability():
 def test_thresholds_come_from_the_right_normals():
     calibration = Calibration(
         score_scale=2, score_bias=1, normal_mean=-3, normal_between=1, normal_within=0.5, held_mean=-1,
-        held_between=0.5, held_within=0.4,
+        held_between=0.5, held_within=0.4, lone_mean=-2, lone_between=0.8, lone_within=0.9,
     )  # fmt: skip
-    alone, held = Normals(-3, 1, 0.5), Normals(-1, 0.5, 0.4)
+    alone, held, lone = Normals(-3, 1, 0.5), Normals(-1, 0.5, 0.4), Normals(-2, 0.8, 0.9)
     assert calibration.threshold_at(0.05) == sigmoid(gaussian_cut((), 0.05, alone))
-    assert calibration.threshold_at(0.05, ()) == sigmoid(gaussian_cut((), 0.05, held))
+    assert calibration.threshold_at(0.05, ()) == sigmoid(gaussian_cut((), 0.05, lone))
     assert calibration.threshold_at(0.02, [0.5, -0.5]) == sigmoid(gaussian_cut([2, 0], 0.02, held))
 
 

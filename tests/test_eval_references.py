@@ -111,7 +111,8 @@ def test_pairs_put_together_are_the_comparison_with_all_references_at_once(data)
     (product,) = products_of(list(read_manifest(data)), "mvtec/cloth", training_parts(data))
     judge = Judge(tiny_inspector(), product)
     model, calibration = judge.model, judge.inspector.calibration
-    model.heatmap.reference_gain.data += 0.3  # as a chosen gain would: references count in the map
+    for gain in model.heatmap.references.parameters():  # as chosen ones would: references count in map and score
+        gain.data += 0.3
     for shots in (0, 1, 2, 4):
         held = judge.held(draw(product, shots, 1)) if shots else None
         memory = held.memory if held else None
@@ -230,4 +231,5 @@ def test_fitting_references_on_a_tiny_set(data, monkeypatch):
     records = [record for record in read_manifest(data) if record.dataset == "stripes"]
     calibration, familiar, rates = calibrate.calibrate_references(tiny_inspector(), records, records)
     assert calibration.normal_within > 0 and calibration.held_within > 0 and 0 < calibration.match_cut < 2
+    assert calibration.lone_within > 0 and familiar.near < familiar.far and familiar.learned.sum() > 0
     assert familiar.centres.shape[1] == 320 and set(rates["gaussian"]) == {1, 2}
