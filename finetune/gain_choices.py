@@ -14,6 +14,7 @@ from sklearn.metrics import roc_auc_score
 from assistant.errors import RecordError
 from assistant.reference_gain import ReferenceGain
 from finetune.gain_cases import Case
+from finetune.references import OWN_SET
 
 MAP_GAINS = (0.0, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 16.0)
 """Logits of the map for each unit of `reference_distance`."""
@@ -41,8 +42,9 @@ def choose_slope(cases: Sequence[Case]) -> tuple[float, float]:
     """(offset, slope) of `ReferenceGain.lone`: the slope with which scores tell normals from anomalies best.
 
     With a single reference one threshold must serve products that differ in how alike their pictures are, so all
-    products are ranked together, each set with the same weight, with the gain that serves each slope best. The offset
-    makes normals of all sets 0 in the mean.
+    products are ranked together, with the gain that serves each slope best. Sets have the same weight, drawn products
+    as much as all of them together: a line with a fixed camera, where two normal pictures hardly differ, is what most
+    users have and no set shows. The offset makes normals 0 in the mean.
 
     Raises:
         RecordError: no product has normal and anomalous pictures.
@@ -51,7 +53,8 @@ def choose_slope(cases: Sequence[Case]) -> tuple[float, float]:
     if len({case.label for case in lone}) < 2:
         raise RecordError("No product has normal and anomalous pictures beside enough normal references.")
     sizes = Counter((case.group[0], case.label) for case in lone)
-    weight = np.array([1 / sizes[case.group[0], case.label] for case in lone])
+    sets = max(1, len({case.group[0] for case in lone} - {OWN_SET}))
+    weight = np.array([(sets if case.group[0] == OWN_SET else 1) / sizes[case.group[0], case.label] for case in lone])
     labels = np.array([case.label for case in lone])
     score, top, bulk = (np.array([getattr(case, name) for case in lone]) for name in ("score", "top", "bulk"))
     ranked = {
