@@ -33,6 +33,7 @@ from assistant.prompts import (
     asks_verdict,
     conversation,
     says_yes,
+    verdict_text,
     words_match_map,
 )
 from assistant.reference import References
@@ -307,7 +308,7 @@ class Inspector(LooksAtClips):
         """What the runtime is given for a question: ids [1, T] and the look's tokens, None without a look."""
         head = None
         if look is not None:
-            head = self.processor.head(look)
+            head = self.processor.head(look) + ("" if asks_verdict(question) else verdict_text(look.evidence > 0))
         messages = conversation(question, history, head, self.processor.specials)
         tokens = None
         if look is not None:

@@ -94,6 +94,14 @@ def look_text(
     return "".join(f"{line}\n" for line in lines if line)
 
 
+def verdict_text(anomalous: bool) -> str:
+    """The look's verdict as it stands after its facts, for every question but the one that asks for the verdict.
+
+    There the model's own word is heard, see `Inspector.yes_probability`; any other answer must follow the verdict.
+    """
+    return f"Verdict: {'anomalous' if anomalous else 'normal'}.\n"
+
+
 def neutralise(text: str, specials: Iterable[str]) -> str:
     """Text of a user with every special token made harmless.
 

@@ -24,13 +24,15 @@ class ReferenceGain(nn.Module):
     Attributes:
         score, drawn: [2] logits of score and map for each unit of distance: of a known product, of a new one.
         bias: [2] logits of the map of every picture with references, as above.
-        lone: [2] offset and slope of the estimate with one reference.
+        lone: [3] offset, slope and knee of the estimate with one reference: offset + slope min(bulk, knee). On a line
+            with a fixed camera two normal pictures hardly differ anywhere, and a defect is little farther; where they
+            differ as wholes, by more than the knee, how much says nothing more.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.score, self.drawn, self.bias, self.lone = (
-            nn.Parameter(torch.zeros(2), requires_grad=False) for _ in range(4)
+            nn.Parameter(torch.zeros(size), requires_grad=False) for size in (2, 2, 2, 3)
         )
 
     def forward(self, differences: Residuals) -> Tensor:
@@ -49,7 +51,7 @@ class ReferenceGain(nn.Module):
 
     def usual(self, differences: Residuals, distance: Tensor) -> Tensor:
         """`top_distance` that a normal picture would have, [B]: of the references, or estimated."""
-        estimate = self.lone[0] + self.lone[1] * bulk_distance(distance)
+        estimate = self.lone[0] + self.lone[1] * torch.minimum(bulk_distance(distance), self.lone[2])
         if differences.usual is None:
             return estimate
         return torch.where(differences.usual.isnan(), estimate, differences.usual)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,18 +15,23 @@ from sklearn.metrics import roc_auc_score
 from assistant.errors import RecordError
 from assistant.reference_gain import ReferenceGain
 from finetune.gain_cases import Case
-from finetune.references import OWN_SET
 
 MAP_GAINS = (0.0, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 16.0)
 """Logits of the map for each unit of `reference_distance`."""
 SCORE_GAINS = (0.0, 2.0, 4.0, 6.0, 8.0, 12.0, 16.0, 20.0, 30.0)
 """Logits of the score for each unit of `top_distance`."""
-SLOPES = (0.0, 0.25, 0.5, 0.75, 1.0)
-"""How much farther the farthest places of a normal picture are for each unit that it is farther as a whole."""
+SLOPES = (0.0, 0.5, 0.75, 1.0, 1.25)
+"""How much farther the farthest places of a normal picture are for each unit that it is farther as a whole,"""
+KNEES = (0.4, 0.45, 0.5, 0.55)
+"""up to this distance. See `assistant.reference_gain`."""
 DARK = 0.999
 """Share of the cells of normal pictures that are as dark with references as without."""
 LIMIT = 0.3
 """False-positive rate up to which the cover of the regions is counted."""
+
+
+Lone = tuple[float, float, float]
+"""Offset, slope and knee, as `ReferenceGain.lone`."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +44,12 @@ class Choice:
     alone: float
 
 
-def choose_slope(cases: Sequence[Case]) -> tuple[float, float]:
-    """(offset, slope) of `ReferenceGain.lone`: the slope with which scores tell normals from anomalies best.
+def choose_lone(cases: Sequence[Case]) -> Lone:
+    """The `ReferenceGain.lone` with which scores tell normals from anomalies best.
 
     With a single reference one threshold must serve products that differ in how alike their pictures are, so all
-    products are ranked together, with the gain that serves each slope best. Sets have the same weight, drawn products
-    as much as all of them together: a line with a fixed camera, where two normal pictures hardly differ, is what most
-    users have and no set shows. The offset makes normals 0 in the mean.
+    products are ranked together, each set with the same weight, with the gain that serves each choice best. The offset
+    makes normals of all sets 0 in the mean.
 
     Raises:
         RecordError: no product has normal and anomalous pictures.
@@ -53,22 +58,20 @@ def choose_slope(cases: Sequence[Case]) -> tuple[float, float]:
     if len({case.label for case in lone}) < 2:
         raise RecordError("No product has normal and anomalous pictures beside enough normal references.")
     sizes = Counter((case.group[0], case.label) for case in lone)
-    sets = max(1, len({case.group[0] for case in lone} - {OWN_SET}))
-    weight = np.array([(sets if case.group[0] == OWN_SET else 1) / sizes[case.group[0], case.label] for case in lone])
+    weight = np.array([1 / sizes[case.group[0], case.label] for case in lone])
     labels = np.array([case.label for case in lone])
     score, top, bulk = (np.array([getattr(case, name) for case in lone]) for name in ("score", "top", "bulk"))
+    over = {(slope, knee): top - slope * np.minimum(bulk, knee) for slope, knee in itertools.product(SLOPES, KNEES)}
     ranked = {
-        slope: max(
-            roc_auc_score(labels, score + gain * (top - slope * bulk), sample_weight=weight) for gain in SCORE_GAINS
-        )
-        for slope in SLOPES
+        key: max(roc_auc_score(labels, score + gain * value, sample_weight=weight) for gain in SCORE_GAINS)
+        for key, value in over.items()
     }
-    slope = max(ranked, key=lambda key: ranked[key])
+    best = max(ranked, key=lambda key: ranked[key])
     normal = labels == 0
-    return float(np.average((top - slope * bulk)[normal], weights=weight[normal])), slope
+    return float(np.average(over[best][normal], weights=weight[normal])), *best
 
 
-def choose_score(cases: Sequence[Case], lone: tuple[float, float]) -> Choice:
+def choose_score(cases: Sequence[Case], lone: Lone) -> Choice:
     """Gain of the distance that ranks the pictures of a product best, mean AUROC of the groups, sets weighing the same.
 
     Raises:
@@ -86,14 +89,14 @@ def choose_score(cases: Sequence[Case], lone: tuple[float, float]) -> Choice:
     return Choice(gain, ranked[0.0], ranked[gain], quality(lambda case: above(case, lone)))
 
 
-def above(case: Case, lone: tuple[float, float]) -> float:
+def above(case: Case, lone: Lone) -> float:
     """How much farther a picture is from its references than a normal one would be, as `ReferenceGain` has it."""
     return case.top - expected(case, lone)
 
 
-def expected(case: Case, lone: tuple[float, float]) -> float:
+def expected(case: Case, lone: Lone) -> float:
     """`ReferenceGain.usual` of a case."""
-    return lone[0] + lone[1] * case.bulk if case.usual is None else case.usual
+    return lone[0] + lone[1] * min(case.bulk, lone[2]) if case.usual is None else case.usual
 
 
 def choose_map(cases: Sequence[Case]) -> Choice | None:
@@ -138,7 +141,7 @@ def cover(truths: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
     )
 
 
-def bias_of(cases: Sequence[Case], gain: float, lone: tuple[float, float]) -> float:
+def bias_of(cases: Sequence[Case], gain: float, lone: Lone) -> float:
     """What keeps the cells of normal pictures as dark with references as without, at DARK of them."""
     normal = [case for case in cases if case.label == 0]
     before = np.quantile(np.concatenate([case.logits.ravel() for case in normal]), DARK)
@@ -152,7 +155,7 @@ def choose(cases: Sequence[Case]) -> ReferenceGain:
     Where there are cases of one of the two only, both get its numbers.
     """
     found = ReferenceGain()
-    lone = choose_slope([case for case in cases if not case.group[-1]] or cases)
+    lone = choose_lone([case for case in cases if not case.group[-1]] or cases)
     with torch.no_grad():
         found.lone.copy_(torch.tensor(lone))
         for place, familiar in enumerate((True, False)):

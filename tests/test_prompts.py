@@ -16,6 +16,7 @@ from assistant.prompts import (
     region_facts,
     says_yes,
     size_word,
+    verdict_text,
     words_match_map,
 )
 from assistant.types import PLACES, Region
@@ -146,3 +147,7 @@ def test_the_look_stands_in_the_first_user_message_only():
     assert [message["role"] for message in messages] == ["system", "user", "assistant", "user"]
     assert messages[1]["content"] == "LOOK Bad?" and messages[3]["content"] == "Why?"
     assert "LOOK" not in conversation("Hello", [], None)[1]["content"]
+
+
+def test_the_verdict_is_a_line_of_its_own():
+    assert verdict_text(True) == "Verdict: anomalous.\n" and verdict_text(False) == "Verdict: normal.\n"

@@ -22,7 +22,7 @@ def differences(distance: float, bulk: float, usual: float | None = None, known:
 @pytest.fixture
 def gains() -> ReferenceGain:
     found = ReferenceGain()
-    for name, pair in (("score", (4.0, 20.0)), ("drawn", (5.0, 10.0)), ("bias", (0.5, 1.0)), ("lone", (0.1, 0.5))):
+    for name, pair in (("score", (4.0, 20.0)), ("drawn", (5.0, 10.0)), ("bias", (0.5, 1.0)), ("lone", (0.1, 0.5, 0.6))):
         getattr(found, name).copy_(torch.tensor(pair))
     return found
 
@@ -34,6 +34,10 @@ def test_what_counts_is_the_distance_over_that_of_normal_pictures(gains):
 
 def test_with_one_reference_the_usual_follows_from_the_picture_as_a_whole(gains):
     assert float(gains(differences(0.9, 0.4))[0]) == pytest.approx(20 * (0.9 - (0.1 + 0.5 * 0.4)), abs=1e-5)
+
+
+def test_beyond_the_knee_how_far_it_is_as_a_whole_says_nothing_more(gains):
+    assert float(gains(differences(0.9, 0.8))[0]) == pytest.approx(20 * (0.9 - (0.1 + 0.5 * 0.6)), abs=1e-5)
 
 
 def test_a_known_product_has_its_own_gain_and_one_between_has_both(gains):

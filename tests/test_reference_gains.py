@@ -15,10 +15,10 @@ from data.schema import Record
 from eval.aupro import aupro
 from finetune.fusion import clear_gains
 from finetune.gain_cases import DRAWS, LEAST, PICTURES, Case, Picture, cases_of, own_product, pictured, products_of
-from finetune.gain_choices import DARK, LIMIT, bias_of, choose, choose_map, choose_score, choose_slope, cover
+from finetune.gain_choices import DARK, LIMIT, bias_of, choose, choose_lone, choose_map, choose_score, cover
 from tests.tiny import tiny_model
 
-NONE = (0.0, 0.0)
+NONE = (0.0, 0.0, 0.0)
 
 
 def cases(rng: np.random.Generator, telling: bool, familiar: bool = True, usual: float | None = 0.5) -> list[Case]:
@@ -68,17 +68,17 @@ def test_sets_weigh_the_same_however_many_groups_they_have():
     assert both.before == pytest.approx(one.before, abs=0.05)
 
 
-def test_with_one_reference_what_all_places_share_is_taken_off():
+def test_with_one_reference_what_all_places_share_is_taken_off_up_to_the_knee():
     rng = np.random.default_rng(2)
     found = []
-    for number in range(12):  # products whose pictures lie at quite different distances as wholes
-        apart = rng.uniform(0.2, 0.8)
+    for number in range(24):  # products whose pictures lie at quite different distances as wholes
+        apart = rng.uniform(0.1, 0.9)
         for case in cases(rng, True, familiar=False, usual=None):
             moved = replace(case, group=(f"set{number}", "part", 1, False), bulk=apart, score=0.0)
-            found.append(replace(moved, top=0.1 + apart + 0.2 * case.label + rng.normal(0, 0.02)))
-    offset, slope = choose_slope(found)
-    assert slope == 1.0 and offset == pytest.approx(0.1, abs=0.01)
-    assert choose_slope([replace(case, top=case.top - case.bulk) for case in found])[1] == 0.0
+            found.append(replace(moved, top=0.1 + min(apart, 0.5) + 0.06 * case.label + rng.normal(0, 0.02)))
+    offset, slope, knee = choose_lone(found)
+    assert (slope, knee) == (1.0, 0.5) and offset == pytest.approx(0.1, abs=0.01)
+    assert choose_lone([replace(case, top=case.top - min(case.bulk, 0.5)) for case in found])[1] == 0.0
 
 
 def test_known_and_new_products_get_gains_of_their_own():
