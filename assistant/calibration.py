@@ -37,6 +37,8 @@ class Calibration:
             `threshold.Normals`; a `within` of 0 means that they have not been measured.
         held_mean, held_between, held_within: the same of normals held against two references or more.
         lone_mean, lone_between, lone_within: the same of normals held against a single reference.
+        held_scale, lone_scale: multiply the calibrated logit of a picture held against references, over 0: where scores
+            of normals scatter more, the same distance from the threshold says less.
         match_cut: cosine distance 0..2 of pooled features from which a picture and its references show different
             products; 0 means that it has not been measured.
     """
@@ -60,14 +62,17 @@ class Calibration:
     lone_between: float = 0.0
     lone_within: float = 0.0
     match_cut: float = 0.0
+    held_scale: float = 1.0
+    lone_scale: float = 1.0
 
-    def score(self, logit: float) -> float:
-        """Fused image logit -> calibrated score 0..1."""
-        return sigmoid(self.score_scale * logit + self.score_bias)
+    def score(self, logit: float, normals: Sequence[float] | None = None) -> float:
+        """Fused image logit -> calibrated score 0..1; `normals` as of `threshold_at`."""
+        return sigmoid(self.logit(logit, normals))
 
-    def logit(self, value: float) -> float:
+    def logit(self, value: float, normals: Sequence[float] | None = None) -> float:
         """Fused image logit -> calibrated logit; `score` is its sigmoid."""
-        return self.score_scale * value + self.score_bias
+        scale = 1.0 if normals is None else self.held_scale if len(normals) else self.lone_scale
+        return scale * (self.score_scale * value + self.score_bias)
 
     def threshold_at(self, rate: float, normals: Sequence[float] | None = None) -> float:
         """The score from which a picture is called anomalous at a false-alarm rate, 0..1.
@@ -77,7 +82,7 @@ class Calibration:
             normals: fused logits of normal pictures held against the references, none of a single reference; None
                 without references.
         """
-        held = [] if normals is None else [self.logit(value) for value in normals]
+        held = [] if normals is None else [self.logit(value, normals) for value in normals]
         return sigmoid(gaussian_cut(held, rate, self._normals(normals)))
 
     def threshold_of_most(self, threshold: float, count: int) -> float:
@@ -163,6 +168,8 @@ class Calibration:
         numbers = [value for name, value in asdict(calibration).items() if name != "source"]
         if not all(isinstance(value, (int, float)) and math.isfinite(value) for value in numbers):
             raise WeightsError(f"The calibration {file.name} holds a value that is not a finite number.")
+        if min(calibration.held_scale, calibration.lone_scale) <= 0:
+            raise WeightsError(f"The calibration {file.name} turns scores round: held_scale or lone_scale is too low.")
         if calibration.word_scale <= 0 or calibration.look_scale < 0:
             raise WeightsError(f"The calibration {file.name} turns yes into no: word_scale or look_scale is too low.")
         return calibration

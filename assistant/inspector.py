@@ -202,7 +202,7 @@ class Inspector(LooksAtClips):
         doubt = self._doubt(output.tokens.seen, memory)
         look = Look(
             size=size,
-            score=self.calibration.score(float(output.score_logit[0])),
+            score=self.calibration.score(float(output.score_logit[0]), memory.normals if memory else None),
             heatmap=heatmap,
             regions=regions,
             thumbnail=thumbnail,

@@ -180,7 +180,7 @@ def _odd(logits: dict[int, float], calibration: Calibration) -> list[int]:
     while len(left) > 2 or (len(left) == 2 and not odd):
         worst = max(left, key=lambda index: left[index])
         others = [value for index, value in left.items() if index != worst]
-        if calibration.score(left[worst]) < calibration.threshold_at(ODD_RATE, others):
+        if calibration.score(left[worst], others) < calibration.threshold_at(ODD_RATE, others):
             break
         odd.append(worst)
         del left[worst]

@@ -124,7 +124,8 @@ class Judge:
             memory = held.memory if held is not None else None
             differences = together(features.levels[1:], encoded.own, pairs, parts, memory)
             output = self.model.judge(features, differences)
-        score = self.inspector.calibration.score(float(output.score_logit[0]))
+        normals = memory.normals if memory is not None else None
+        score = self.inspector.calibration.score(float(output.score_logit[0]), normals)
         found = {FUSED: (score, output.heatmap_logits[0, 0])}
         if held is not None:
             for way, heat in (

@@ -117,7 +117,7 @@ def look_at(
     known = []
     for row, origin in enumerate(batch.origins):
         pixels = batch.pixels[row]
-        score = calibration.score(float(output.score_logit[row]))
+        score = calibration.score(float(output.score_logit[row]), () if origin.references else None)
         regions = find_regions(maps[row], pixels, SUSPICIOUS, pixels.shape[1::-1])
         known.append(
             KnownLook(

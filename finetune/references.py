@@ -5,6 +5,7 @@ python -m finetune.calibrate references --data DIR
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -53,7 +54,7 @@ Product = tuple[str, str]
 
 @dataclass(frozen=True)
 class Held:
-    """Normal pictures of one product held against references of it, in calibrated logits.
+    """Normal pictures of one product held against references of it, in calibrated logits before any scale.
 
     Attributes:
         product: set and category.
@@ -79,7 +80,7 @@ def measure(
         seeds: how often references are drawn.
     """
     model, calibration, familiar = inspector.model.look_model, inspector.calibration, inspector.familiar
-    plain = replace(calibration, match_cut=0.0)
+    plain = replace(calibration, match_cut=0.0, held_scale=1.0, lone_scale=1.0)
     products: dict[Product, list[Record]] = defaultdict(list)
     for record in records:
         if record.label == 0:
@@ -134,6 +135,18 @@ def held_prior(held: Sequence[Held], *, lone: bool, without: str = "") -> Normal
         if one.product[0] != without and (one.shots == 1) is lone:
             groups[one.product] += one.unseen
     return prior_of(groups)
+
+
+def scales_of(alone: Normals, held: Sequence[Held]) -> tuple[float, float]:
+    """`held_scale` and `lone_scale`: how much less a picture's logit scatters around what is expected without them.
+
+    Expected is the mean of the references, each held against the others, and with a single one the mean of all.
+    """
+    lone = held_prior(held, lone=True)
+    off = [value - float(np.mean(one.known)) for one in held if one.known for value in one.unseen]
+    scatter = float(np.sqrt(np.mean(np.square(off)))) if off else 0.0
+    without = math.hypot(alone.between, alone.within)
+    return (min(1.0, without / scatter) if scatter else 1.0), min(1.0, without / math.hypot(lone.between, lone.within))
 
 
 def attained(held: Sequence[Held], rate: float = DEFAULT_RATE) -> dict[str, dict[int, float]]:
@@ -249,11 +262,14 @@ def calibrate_references(
     inspector.familiar = familiar_of(descriptors)
     alone, held = measure(inspector, held_out)
     normal, lone, against = prior_of(alone), held_prior(held, lone=True), held_prior(held, lone=False)
+    held_scale, lone_scale = scales_of(normal, held)
     calibration = replace(
         inspector.calibration,
         normal_mean=normal.mean, normal_between=normal.between, normal_within=normal.within,
-        lone_mean=lone.mean, lone_between=lone.between, lone_within=lone.within,
-        held_mean=against.mean, held_between=against.between, held_within=against.within,
-        match_cut=match_cut(descriptors),
+        lone_mean=lone_scale * lone.mean, lone_between=lone_scale * lone.between,
+        lone_within=lone_scale * lone.within,
+        held_mean=held_scale * against.mean, held_between=held_scale * against.between,
+        held_within=held_scale * against.within,
+        held_scale=held_scale, lone_scale=lone_scale, match_cut=match_cut(descriptors),
     )  # fmt: skip
     return calibration, inspector.familiar, attained(held)

@@ -126,3 +126,19 @@ def test_a_bad_file_is_one_sentence(tmp_path, text):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(WeightsError, match="missing"):
         Calibration.load(tmp_path / "calibration.json")
+
+
+def test_a_score_held_against_references_is_scaled_and_so_is_its_threshold():
+    calibration = Calibration(
+        score_scale=2, score_bias=1, held_mean=-1, held_between=0.5, held_within=0.4, held_scale=0.5, lone_scale=0.25
+    )
+    assert calibration.logit(3.0) == 7 and calibration.logit(3.0, ()) == 1.75 and calibration.logit(3.0, (0.1,)) == 3.5
+    cut = gaussian_cut([0.5 * (2 * 0.1 + 1)], 0.05, Normals(-1, 0.5, 0.4))
+    assert calibration.threshold_at(0.05, (0.1,)) == sigmoid(cut)
+
+
+def test_a_calibration_that_would_turn_scores_round_is_refused(tmp_path):
+    file = tmp_path / "calibration.json"
+    file.write_text('{"lone_scale": 0}')
+    with pytest.raises(WeightsError, match="turns scores round"):
+        Calibration.load(file)
