@@ -30,9 +30,11 @@ from assistant.processing import resize
 from assistant.profiles import read_profile
 from assistant.prompts import (
     DEFAULT_QUESTION,
+    asks_use,
     asks_verdict,
     conversation,
     says_yes,
+    use_words,
     verdict_text,
     words_match_map,
 )
@@ -296,6 +298,9 @@ class Inspector(LooksAtClips):
     ) -> Iterator[str]:
         if look is not None and look.clip is not None and (said := clip_opening(look.clip, question)):
             yield said  # measured: the language model has learned from pictures alone
+            return
+        if look is not None and asks_use(question):
+            yield use_words(self.finding(look, "").verdict, look.regions, look.kinds)
             return
         ids, tokens = self.prompt(look, question, history)
         judged = look is not None and asks_verdict(question)

@@ -1,11 +1,12 @@
 """How far normal references count beside what was trained, in the map and in the score.
 
-    python -m finetune.fusion --data DIR [--stranger PROFILE] [--features RUN/features --folds RUN --steps N]
+    python -m finetune.fusion --data DIR [--stranger PROFILE | --features RUN/features [--folds RUN]]
 
 A few numbers are chosen, each from a short list, so that nothing can be overfitted: pictures of the training folds are
 held against references of their product and judged twice, by the shipped weights, which know the product, and by
-weights that never saw its set: those of another profile, or a short run of `finetune.leave_out`. What the numbers do
-stands in `assistant.reference_gain`.
+weights that never saw its set: those of another profile, or a short run of `finetune.leave_out`. Without either only
+drawn products, which are new to everyone, say how far references count on new ones. What the numbers do stands in
+`assistant.reference_gain`.
 """
 
 from __future__ import annotations
@@ -78,11 +79,11 @@ def stranger_of(profile: str, records: Sequence[Record]) -> list[tuple[tuple[str
 def main(
     data: Annotated[Path, typer.Option(help="Folder with manifest.jsonl.")],
     stranger: Annotated[
-        str, typer.Option(help="A profile that has not learned from most sets; left out, short runs are judges.")
+        str, typer.Option(help="A profile that has not learned from most sets judges products as new.")
     ] = "",
-    features: Annotated[Path, typer.Option(help="Cached features of the look stage, for short runs.")] = Path(
-        "runs/look/features"
-    ),
+    features: Annotated[
+        Path | None, typer.Option(help="Cached features of the look stage: short runs without each set judge as well.")
+    ] = None,
     folds: Annotated[Path, typer.Option(help="Run folder of finetune.leave_out; what is missing is trained.")] = Path(
         "runs/leave-out"
     ),
@@ -92,11 +93,9 @@ def main(
     """Chooses the gains and rewrites the look weights."""
     chosen = read_profile(profile)
     records = training_records(data, chosen)
-    strangers = (
-        stranger_of(stranger, records)
-        if stranger
-        else judges_of(chosen, records, feature_files(features), folds, steps)
-    )
+    strangers = stranger_of(stranger, records) if stranger else []
+    if features is not None:
+        strangers += judges_of(chosen, records, feature_files(features), folds, steps)
     model = shipped(chosen)
     cases: list[Case] = []
     for product, (tested, known) in tqdm(products_of(records).items(), desc="products"):
@@ -104,8 +103,9 @@ def main(
         references = [known[index].read_image() for index in drawn]
         strange = [judge for group, judge in strangers if product[0] in group]
         cases += cases_of(product, pictured(tested), references, {True: [model], False: strange})
+    judge = strangers[0][1] if strangers else model
     for number in tqdm(range(OWN_PRODUCTS), desc="drawn products"):
-        cases += cases_of((OWN_SET, str(number)), *own_product(number), {False: [strangers[0][1]]})
+        cases += cases_of((OWN_SET, str(number)), *own_product(number), {False: [judge]})
     model.heatmap.references.load_state_dict(choose(cases).state_dict())
     save_parts(model, LOOK_PARTS, chosen.weights / LOOK_FILE)
     typer.echo(f"wrote {chosen.weights / LOOK_FILE}")
