@@ -22,7 +22,7 @@ from assistant.clip_words import clip_opening
 from assistant.errors import MediaError, MemoryFileError
 from assistant.kinds import likely_kinds
 from assistant.loading import Loaded, compose
-from assistant.memory import assemble, distance_to, see
+from assistant.memory import assemble, doubt_of, see
 from assistant.memory_file import load_memory, save_memory
 from assistant.modeling import LookTokens, as_batch
 from assistant.picture import picture_facts
@@ -201,7 +201,7 @@ class Inspector(LooksAtClips):
         if tiled:
             threshold = self.calibration.threshold_of_most(threshold, tiled.count)
             threshold_source += f", for the highest of {tiled.count} views"
-        doubt = self._doubt(output.tokens.seen, memory)
+        doubt = doubt_of(F.normalize(output.tokens.seen, dim=1), memory, self.calibration, self.familiar)
         look = Look(
             size=size,
             score=self.calibration.score(float(output.score_logit[0]), memory.normals if memory else None),
@@ -256,17 +256,6 @@ class Inspector(LooksAtClips):
             return threshold, f"{asked} on normal pictures of other products"
         noun = "reference" if memory.count == 1 else "references"
         return threshold, f"{asked}, from {memory.count} normal {noun} and normal pictures of other products"
-
-    def _doubt(self, seen: torch.Tensor, memory: References | None) -> str:
-        """Why nothing can be decided about a picture that looks like this as a whole [1, D], "" when it can."""
-        descriptor = F.normalize(seen, dim=1)
-        cut = self.calibration.match_cut
-        if memory is not None:
-            far = 0 < cut < distance_to(memory, descriptor)
-            return "The references do not match this picture: they seem to show another product." if far else ""
-        if self.familiar is not None and self.familiar.distance(descriptor) > self.familiar.cut:
-            return "The picture is unlike anything the model knows: nothing can be decided without references."
-        return ""
 
     def ask(
         self,

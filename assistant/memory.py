@@ -149,6 +149,22 @@ def distance_to(memory: References, descriptor: Tensor) -> float:
     return 1 - float((memory.descriptors @ descriptor.T).amax())
 
 
+def doubt_of(descriptor: Tensor, memory: References | None, calibration: Calibration, familiar: Familiar | None) -> str:
+    """Why nothing can be decided about a picture that looks like this as a whole, "" when it can.
+
+    Args:
+        descriptor: [1, D] unit vector of the picture.
+        memory: its references, None without.
+        calibration, familiar: of the model.
+    """
+    if memory is not None:
+        far = 0 < calibration.match_cut < distance_to(memory, descriptor)
+        return "The references do not match this picture: they seem to show another product." if far else ""
+    if familiar is not None and familiar.distance(descriptor) > familiar.cut:
+        return "The picture is unlike anything the model knows: nothing can be decided without references."
+    return ""
+
+
 def joined(parts: Sequence[References], count: int) -> References:
     """The memories of single pictures as one, of `count` pictures."""
     return References(tuple(torch.cat(levels) for levels in zip(*(part.levels for part in parts), strict=True)), count)
