@@ -40,7 +40,7 @@ train-embedded: .venv/ready
 	$(BIN)/python -m finetune.average runs/embedded/look2/end.safetensors runs/embedded/look/end.safetensors \
 		runs/embedded/look4/end.safetensors
 	$(BIN)/python -m finetune.kinds --features runs/embedded/look/features
-	$(BIN)/python -m finetune.fusion --data $(DATA) --features runs/embedded/look/features --steps 250
+	$(BIN)/python -m finetune.fusion --data $(DATA) --stranger embedded-open
 	$(BIN)/python -m finetune.calibrate look --data $(DATA)
 	$(BIN)/python -m finetune.chat --features runs/embedded/look/features --out runs/embedded/chat
 	$(BIN)/python -m finetune.calibrate references --data $(DATA)
@@ -52,8 +52,7 @@ train-embedded: .venv/ready
 train-open: .venv/ready
 	$(BIN)/python -m finetune.look --data $(DATA) --profile embedded-open --samples 3200 --own-normals 0.65 --steps 450 \
 		--out runs/open/look
-	$(BIN)/python -m finetune.fusion --data $(DATA) --profile embedded-open --features runs/open/look/features \
-		--folds runs/open/leave-out --steps 120
+	$(BIN)/python -m finetune.fusion --data $(DATA) --profile embedded-open
 	$(BIN)/python -m finetune.calibrate look --data $(DATA) --profile embedded-open
 	$(BIN)/python -m finetune.chat --profile embedded-open --features runs/open/look/features --looks 96 --steps 80 \
 		--out runs/open/chat

@@ -35,7 +35,10 @@ class Calibration:
         look_scale: multiplies a look's evidence in the verdict's probability; 0 leaves the verdict to the words.
         normal_mean, normal_between, normal_within: calibrated logits of unseen normals without references, see
             `threshold.Normals`; a `within` of 0 means that they have not been measured.
-        held_mean, held_between, held_within: the same of normals held against references.
+        held_mean, held_between, held_within: the same of normals held against two references or more.
+        lone_mean, lone_between, lone_within: the same of normals held against a single reference.
+        held_scale, lone_scale: multiply the calibrated logit of a picture held against references, over 0: where scores
+            of normals scatter more, the same distance from the threshold says less.
         match_cut: cosine distance 0..2 of pooled features from which a picture and its references show different
             products; 0 means that it has not been measured.
     """
@@ -55,43 +58,52 @@ class Calibration:
     held_mean: float = 0.0
     held_between: float = 0.0
     held_within: float = 0.0
+    lone_mean: float = 0.0
+    lone_between: float = 0.0
+    lone_within: float = 0.0
     match_cut: float = 0.0
+    held_scale: float = 1.0
+    lone_scale: float = 1.0
 
-    def score(self, logit: float) -> float:
-        """Fused image logit -> calibrated score 0..1."""
-        return sigmoid(self.score_scale * logit + self.score_bias)
+    def score(self, logit: float, normals: Sequence[float] | None = None) -> float:
+        """Fused image logit -> calibrated score 0..1; `normals` as of `threshold_at`."""
+        return sigmoid(self.logit(logit, normals))
 
-    def logit(self, value: float) -> float:
+    def logit(self, value: float, normals: Sequence[float] | None = None) -> float:
         """Fused image logit -> calibrated logit; `score` is its sigmoid."""
-        return self.score_scale * value + self.score_bias
+        scale = 1.0 if normals is None else self.held_scale if len(normals) else self.lone_scale
+        return scale * (self.score_scale * value + self.score_bias)
 
     def threshold_at(self, rate: float, normals: Sequence[float] | None = None) -> float:
         """The score from which a picture is called anomalous at a false-alarm rate, 0..1.
 
         Args:
             rate: share of the normal pictures that may be called anomalous, over 0 and under 1.
-            normals: fused logits of normal pictures held against the references, maybe none; None without references.
+            normals: fused logits of normal pictures held against the references, none of a single reference; None
+                without references.
         """
-        held = [] if normals is None else [self.logit(value) for value in normals]
-        return sigmoid(gaussian_cut(held, rate, self._normals(references=normals is not None)))
+        held = [] if normals is None else [self.logit(value, normals) for value in normals]
+        return sigmoid(gaussian_cut(held, rate, self._normals(normals)))
 
     def threshold_of_most(self, threshold: float, count: int) -> float:
         """The threshold 0..1 for the highest of `count` scores that keeps the false-alarm rate of one at `threshold`.
 
         Sidak's correction (1967) on the Gaussian of unseen normals: 1 - (1 - rate)^(1 / count) each.
         """
-        normals = self._normals(references=False)
+        normals = self._normals(None)
         spread = NormalDist(normals.mean, math.hypot(normals.between, normals.within))
         rate = 1 - spread.cdf(logit(threshold))
         each = -math.expm1(math.log1p(-min(rate, 1 - 1e-9)) / count)
         return sigmoid(spread.inv_cdf(min(max(1 - each, 1e-12), 1 - 1e-12)))
 
-    def _normals(self, *, references: bool) -> Normals:
-        mean, between, within = (
-            (self.held_mean, self.held_between, self.held_within)
-            if references
-            else (self.normal_mean, self.normal_between, self.normal_within)
-        )
+    def _normals(self, held: Sequence[float] | None) -> Normals:
+        """The prior of normals without references (None), with a single one (none held) and with several."""
+        if held is None:
+            mean, between, within = self.normal_mean, self.normal_between, self.normal_within
+        elif not held:
+            mean, between, within = self.lone_mean, self.lone_between, self.lone_within
+        else:
+            mean, between, within = self.held_mean, self.held_between, self.held_within
         if within > 0 and between > 0:
             return Normals(mean, between, within)
         # not measured: the unit spread of a calibrated logit, placed so that the balanced point has the default rate
@@ -156,6 +168,8 @@ class Calibration:
         numbers = [value for name, value in asdict(calibration).items() if name != "source"]
         if not all(isinstance(value, (int, float)) and math.isfinite(value) for value in numbers):
             raise WeightsError(f"The calibration {file.name} holds a value that is not a finite number.")
+        if min(calibration.held_scale, calibration.lone_scale) <= 0:
+            raise WeightsError(f"The calibration {file.name} turns scores round: held_scale or lone_scale is too low.")
         if calibration.word_scale <= 0 or calibration.look_scale < 0:
             raise WeightsError(f"The calibration {file.name} turns yes into no: word_scale or look_scale is too low.")
         return calibration

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from assistant.configuration import LookTwiceHeatmapConfig, LookTwiceSelectorConfig, LookTwiceVisionConfig
 from assistant.look_twice import Selection
-from assistant.reference import RESIDUALS, Residuals, reference_evidence
+from assistant.reference import RESIDUALS, Residuals
+from assistant.reference_gain import ReferenceGain
 
 
 def _block(inputs: int, outputs: int) -> nn.Sequential:
@@ -37,17 +38,14 @@ class HeatmapHead(nn.Module):
         self.out = nn.Conv2d(fine, 1, 1)
         # a small prior of anomalous pixels keeps the first steps of the focal loss calm (Lin et al. 2017, section 3.3)
         nn.init.constant_(self.out.bias, -4.0)
-        # How far references count beside the trained map. Chosen by finetune.fusion, on products that the map was not
-        # trained on as well, and not trained with it: on known products it needs no references and would unlearn them.
-        self.reference_gain = nn.Parameter(torch.tensor(0.0), requires_grad=False)
-        self.reference_bias = nn.Parameter(torch.tensor(0.0), requires_grad=False)
+        self.references = ReferenceGain()
         self.score_scale = nn.Parameter(torch.tensor(1.0))
         self.score_bias = nn.Parameter(torch.tensor(2.0))
 
     def forward(self, selection: Selection, residuals: Residuals) -> tuple[Tensor, Tensor, Tensor]:
         """-> (logits [B, 1, H, W] at the finest level, image logit [B], features [B, C, H, W]).
 
-        The image logit is that of the trained map alone: `score_fusion` counts the references by itself.
+        The image logit is that of the trained map alone: the score counts the references by itself.
         """
         second = selection.adapted[1].shape[-2:]
         finest = selection.adapted[0].shape[-2:]
@@ -65,28 +63,16 @@ class HeatmapHead(nn.Module):
         logits = self.out(features)  # [B, 1, H, W]
         top = torch.stack([top_mean(logits, share) for share in self.top_shares]).mean(dim=0)  # [B]
         if bool(residuals.given.any()):
-            logits = self._with_references(logits, residuals)
+            logits = logits + self.references.on_map(residuals, finest)
         return logits, F.softplus(self.score_scale) * top + self.score_bias, features
-
-    def _with_references(self, logits: Tensor, residuals: Residuals) -> Tensor:
-        """Logits [B, 1, H, W] with what differs from the references; as they are for pictures without."""
-        evidence = F.interpolate(
-            reference_evidence(residuals), size=logits.shape[-2:], mode="bilinear", align_corners=False
-        )
-        given = residuals.given.view(-1, 1, 1, 1)
-        return logits + given * (self.reference_gain * evidence + self.reference_bias)
 
 
 def score_fusion(levels: int) -> nn.Linear:
-    """The layer that makes the image score.
-
-    Its inputs are the selector's logit, the map's, `own_summary` and `reference_summary` of `levels` residual levels,
-    and whether there are references.
-    """
-    layer = nn.Linear(2 + levels + 4 * levels + 1, 1)
+    """The layer that makes the image score from the selector's logit, the map's, and `own_summary` of the levels."""
+    layer = nn.Linear(2 + levels, 1)
     with torch.no_grad():
         # the map ranks unseen products better than the selector's own head does, so it leads from the start
-        layer.weight.copy_(torch.tensor([[0.3, 0.7, *[0.0] * (5 * levels + 1)]]))
+        layer.weight.copy_(torch.tensor([[0.3, 0.7, *[0.0] * levels]]))
         layer.bias.zero_()
     return layer
 

@@ -22,7 +22,7 @@ from assistant.clip_words import clip_opening
 from assistant.errors import MediaError, MemoryFileError
 from assistant.kinds import likely_kinds
 from assistant.loading import Loaded, compose
-from assistant.memory import assemble, distance_to, see
+from assistant.memory import assemble, doubt_of, see
 from assistant.memory_file import load_memory, save_memory
 from assistant.modeling import LookTokens, as_batch
 from assistant.picture import picture_facts
@@ -30,9 +30,12 @@ from assistant.processing import resize
 from assistant.profiles import read_profile
 from assistant.prompts import (
     DEFAULT_QUESTION,
+    asks_use,
     asks_verdict,
     conversation,
     says_yes,
+    use_words,
+    verdict_text,
     words_match_map,
 )
 from assistant.reference import References
@@ -120,7 +123,8 @@ class Inspector(LooksAtClips):
         ordered = [pictures[key] for key in sorted(pictures)]
         with torch.inference_mode():
             seen = [see(self.model.look_model, self.processor.pixels(small)) for _, small in ordered]
-            memory = assemble(self.model.look_model, seen, self.calibration, [number for number, _ in ordered])
+            numbers = [number for number, _ in ordered]
+            memory = assemble(self.model.look_model, seen, self.calibration, numbers, self.familiar)
         return replace(memory, notes=(*notes, *memory.notes))
 
     def save_references(self, memory: References, file: Path) -> None:
@@ -197,10 +201,10 @@ class Inspector(LooksAtClips):
         if tiled:
             threshold = self.calibration.threshold_of_most(threshold, tiled.count)
             threshold_source += f", for the highest of {tiled.count} views"
-        doubt = self._doubt(output.tokens.seen, memory)
+        doubt = doubt_of(F.normalize(output.tokens.seen, dim=1), memory, self.calibration, self.familiar)
         look = Look(
             size=size,
-            score=self.calibration.score(float(output.score_logit[0])),
+            score=self.calibration.score(float(output.score_logit[0]), memory.normals if memory else None),
             heatmap=heatmap,
             regions=regions,
             thumbnail=thumbnail,
@@ -253,17 +257,6 @@ class Inspector(LooksAtClips):
         noun = "reference" if memory.count == 1 else "references"
         return threshold, f"{asked}, from {memory.count} normal {noun} and normal pictures of other products"
 
-    def _doubt(self, seen: torch.Tensor, memory: References | None) -> str:
-        """Why nothing can be decided about a picture that looks like this as a whole [1, D], "" when it can."""
-        descriptor = F.normalize(seen, dim=1)
-        cut = self.calibration.match_cut
-        if memory is not None:
-            far = 0 < cut < distance_to(memory, descriptor)
-            return "The references do not match this picture: they seem to show another product." if far else ""
-        if self.familiar is not None and self.familiar.distance(descriptor) > self.familiar.cut:
-            return "The picture is unlike anything the model knows: nothing can be decided without references."
-        return ""
-
     def ask(
         self,
         look: Look | None,
@@ -295,6 +288,9 @@ class Inspector(LooksAtClips):
         if look is not None and look.clip is not None and (said := clip_opening(look.clip, question)):
             yield said  # measured: the language model has learned from pictures alone
             return
+        if look is not None and asks_use(question):
+            yield use_words(self.finding(look, "").verdict, look.regions, look.kinds)
+            return
         ids, tokens = self.prompt(look, question, history)
         judged = look is not None and asks_verdict(question)
         bias = self.calibration.first_word_bias(look.evidence) if judged else 0.0
@@ -306,7 +302,7 @@ class Inspector(LooksAtClips):
         """What the runtime is given for a question: ids [1, T] and the look's tokens, None without a look."""
         head = None
         if look is not None:
-            head = self.processor.head(look)
+            head = self.processor.head(look) + ("" if asks_verdict(question) else verdict_text(look.evidence > 0))
         messages = conversation(question, history, head, self.processor.specials)
         tokens = None
         if look is not None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,8 +12,9 @@ from sklearn.cluster import kmeans_plusplus
 from torch import Tensor
 
 from assistant.calibration import Calibration
+from assistant.familiar import Familiar
 from assistant.modeling import LookModel
-from assistant.reference import References, residuals
+from assistant.reference import References, Residuals, reference_distance, residuals, top_distance
 from assistant.vision import VisionFeatures
 
 MAX_ROWS = 32
@@ -56,7 +57,13 @@ def describe(tokens: Tensor, grid: tuple[int, int], pooled: Sequence[int]) -> Te
     return F.normalize(F.adaptive_avg_pool2d(square, tuple(pooled)).mean(dim=(2, 3)), dim=1)
 
 
-def assemble(model: LookModel, seen: Sequence[Seen], calibration: Calibration, numbers: Sequence[int]) -> References:
+def assemble(
+    model: LookModel,
+    seen: Sequence[Seen],
+    calibration: Calibration,
+    numbers: Sequence[int],
+    familiar: Familiar | None = None,
+) -> References:
     """One memory of several pictures of one size; of many pictures `kept_of` are in it.
 
     Args:
@@ -64,16 +71,18 @@ def assemble(model: LookModel, seen: Sequence[Seen], calibration: Calibration, n
         seen: at least one picture, in an order that does not depend on how they were given.
         calibration: of the model.
         numbers: what each of them is called in notes, from 1 on.
+        familiar: what the model knows; left out, it knows no product.
     """
     descriptors = torch.cat([one.descriptor for one in seen])
+    known = familiar.known(descriptors) if familiar else 0.0
     kept = kept_of(model, seen)
-    memory = joined([seen[index].part for index in kept], len(seen))
-    logits = {}
+    memory = replace(joined([seen[index].part for index in kept], len(seen)), known=known)
+    held = {}
     for index in range(min(len(seen), MAX_JUDGED)):
         others = [seen[other].part for other in kept if other != index]
         if others:
-            held = memory if index not in kept else joined(others, len(others))
-            logits[index] = judged(model, seen[index].features, held)
+            against = memory if index not in kept else replace(joined(others, len(others)), known=known)
+            held[index] = _differences(seen[index].features, against)
     strange = _strangers(descriptors, calibration.match_cut)
     notes = []
     if strange and 2 * len(strange) < len(seen):
@@ -81,11 +90,40 @@ def assemble(model: LookModel, seen: Sequence[Seen], calibration: Calibration, n
         notes += [f"Reference {number} shows another product than the other references." for number in named]
     elif strange:
         notes.append("The references disagree: they show different products.")
-    odd = _odd({index: value for index, value in logits.items() if index not in strange}, calibration)
+    alike = {index: differences for index, differences in held.items() if index not in strange}
+    odd = _odd(_logits(model, seen, alike), calibration)
     for number in sorted(numbers[index] for index in odd):
         notes.append(f"Reference {number} looks anomalous against the other references: please check it.")
-    normals = tuple(value for index, value in logits.items() if index not in odd and index not in strange)
-    return References(memory.levels, len(seen), descriptors, normals, tuple(notes))
+    alike = {index: differences for index, differences in alike.items() if index not in odd}
+    normals = tuple(_logits(model, seen, alike).values())
+    return References(
+        memory.levels, len(seen), descriptors, normals, tuple(notes), _usual(alike.values()), known
+    )  # fmt: skip
+
+
+def _differences(features: VisionFeatures, memory: References) -> Residuals:
+    return residuals(features.levels[1:], [memory] * len(features.tokens))
+
+
+def _usual(held: Iterable[Residuals]) -> float | None:
+    """How far pictures are from the others in the mean, of several views the farthest; None where there is none."""
+    tops = [float(top_distance(reference_distance(differences)).amax()) for differences in held]
+    return float(np.mean(tops)) if tops else None
+
+
+def _logits(model: LookModel, seen: Sequence[Seen], held: Mapping[int, Residuals]) -> dict[int, float]:
+    """Fused image logits of pictures held against the others, by their index."""
+    usual = _usual(held.values())
+    if usual is None:
+        return {}
+    return {
+        index: float(
+            model.judge(
+                seen[index].features, replace(differences, usual=torch.full_like(differences.given, usual))
+            ).score_logit[0]
+        )
+        for index, differences in held.items()
+    }
 
 
 def kept_of(model: LookModel, seen: Sequence[Seen]) -> list[int]:
@@ -101,7 +139,7 @@ def kept_of(model: LookModel, seen: Sequence[Seen]) -> list[int]:
 
 def judged(model: LookModel, features: VisionFeatures, memory: References) -> float:
     """Fused image logit of one picture (B = 1) held against a memory."""
-    return float(model.judge(features, residuals(features.levels[1:], [memory] * len(features.tokens))).score_logit[0])
+    return float(model.judge(features, _differences(features, memory)).score_logit[0])
 
 
 def distance_to(memory: References, descriptor: Tensor) -> float:
@@ -109,6 +147,22 @@ def distance_to(memory: References, descriptor: Tensor) -> float:
     if not memory.descriptors.numel():
         return 0.0
     return 1 - float((memory.descriptors @ descriptor.T).amax())
+
+
+def doubt_of(descriptor: Tensor, memory: References | None, calibration: Calibration, familiar: Familiar | None) -> str:
+    """Why nothing can be decided about a picture that looks like this as a whole, "" when it can.
+
+    Args:
+        descriptor: [1, D] unit vector of the picture.
+        memory: its references, None without.
+        calibration, familiar: of the model.
+    """
+    if memory is not None:
+        far = 0 < calibration.match_cut < distance_to(memory, descriptor)
+        return "The references do not match this picture: they seem to show another product." if far else ""
+    if familiar is not None and familiar.distance(descriptor) > familiar.cut:
+        return "The picture is unlike anything the model knows: nothing can be decided without references."
+    return ""
 
 
 def joined(parts: Sequence[References], count: int) -> References:
@@ -142,7 +196,7 @@ def _odd(logits: dict[int, float], calibration: Calibration) -> list[int]:
     while len(left) > 2 or (len(left) == 2 and not odd):
         worst = max(left, key=lambda index: left[index])
         others = [value for index, value in left.items() if index != worst]
-        if calibration.score(left[worst]) < calibration.threshold_at(ODD_RATE, others):
+        if calibration.score(left[worst], others) < calibration.threshold_at(ODD_RATE, others):
             break
         odd.append(worst)
         del left[worst]

@@ -14,7 +14,7 @@ from torch import Tensor
 from assistant.errors import MemoryFileError
 from assistant.reference import References
 
-FORMAT = "looktwice-references-1"
+FORMAT = "looktwice-references-2"
 NEW = "Make it anew from its pictures."
 
 
@@ -33,6 +33,7 @@ def save_memory(memory: References, file: Path, fingerprint: str) -> None:
     tensors |= {"descriptors": memory.descriptors, "normals": torch.tensor(memory.normals, dtype=torch.float64)}
     metadata = {
         "format": FORMAT, "fingerprint": fingerprint, "count": str(memory.count), "notes": json.dumps(memory.notes),
+        "usual": json.dumps(memory.usual), "known": json.dumps(memory.known),
     }  # fmt: skip
     aside = None
     try:
@@ -77,6 +78,10 @@ def _checked(tensors: dict[str, Tensor], metadata: dict[str, str]) -> References
     levels = tuple(tensors[f"level{number}"] for number in numbers)
     descriptors, normals = tensors["descriptors"], tensors["normals"]
     count, notes = int(metadata["count"]), json.loads(metadata["notes"])
+    known, usual = float(json.loads(metadata["known"])), json.loads(metadata["usual"])
+    usual = None if usual is None else float(usual)
+    if not 0 <= known <= 1 or not (usual is None or 0 <= usual <= 2):
+        raise ValueError("numbers that cannot be")
     whole = numbers == list(range(len(levels))) and levels and count >= 1
     shaped = whole and all(level.ndim == 4 and 1 <= len(level) == len(levels[0]) for level in levels)
     if not shaped or descriptors.ndim != 2 or normals.ndim != 1 or not all(isinstance(note, str) for note in notes):
@@ -85,5 +90,6 @@ def _checked(tensors: dict[str, Tensor], metadata: dict[str, str]) -> References
     if not all(tensor.is_floating_point() and bool(tensor.isfinite().all()) for tensor in floats):
         raise ValueError("values that are not finite")
     return References(
-        tuple(level.float() for level in levels), count, descriptors.float(), tuple(normals.tolist()), tuple(notes)
-    )
+        tuple(level.float() for level in levels), count, descriptors.float(), tuple(normals.tolist()), tuple(notes),
+        usual, known,
+    )  # fmt: skip

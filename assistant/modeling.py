@@ -16,7 +16,7 @@ from assistant.configuration import LookTwiceConfig
 from assistant.heatmap import HeatmapHead, MapTokens, map_summary, score_fusion
 from assistant.kinds import KindHead
 from assistant.look_twice import LookTwiceSelector, Selection
-from assistant.reference import VARIANTS, References, Residuals, mirrored, own_summary, reference_summary, residuals
+from assistant.reference import VARIANTS, References, Residuals, mirrored, own_summary, residuals
 from assistant.vision import TimmTower, VisionFeatures
 
 TOKEN_KINDS = ("visual", "suspicious", "map", "comparison")
@@ -80,7 +80,6 @@ class LookModel(PreTrainedModel):
         self.heatmap = HeatmapHead(config.heatmap_config, config.selector_config, config.vision_config)
         self.kinds = KindHead(config.heatmap_config, config.selector_config, config.vision_config)
         levels = len(config.vision_config.channels) - 1
-        self.compared = 4 * levels + 1  # of `reference_summary`, and whether there are references
         self.fusion = score_fusion(levels)
         self.post_init()
 
@@ -119,8 +118,8 @@ class LookModel(PreTrainedModel):
         selection = self.selector(features, differences)
         logits, map_logit, head = self.heatmap(selection, differences)
         own = own_summary(differences)  # what no training can overfit: it ranks some unseen products best of all
-        compared = [*reference_summary(differences), differences.given]
-        score = self.fusion(torch.stack([selection.score_logit, map_logit, *own, *compared], dim=1)).squeeze(1)
+        score = self.fusion(torch.stack([selection.score_logit, map_logit, *own], dim=1)).squeeze(1)
+        score = score + self.heatmap.references(differences)
         visual = F.adaptive_avg_pool2d(features.levels[-1], tuple(self.config.visual_grid))  # [B, D, r, c]
         tokens = LookTokens(
             visual=visual.flatten(2).transpose(1, 2),

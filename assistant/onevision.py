@@ -16,7 +16,7 @@ from assistant.heatmap import HeatmapHead, score_fusion, top_mean
 from assistant.kinds import KindHead
 from assistant.modeling import LookOutput
 from assistant.onevision_config import OneVisionConfig
-from assistant.reference import VARIANTS, References, Residuals, mirrored, own_summary, reference_summary, residuals
+from assistant.reference import VARIANTS, References, Residuals, mirrored, own_summary, residuals
 from assistant.siglip import SiglipTower, ViewFeatures
 
 TOP_SHARE = 0.004
@@ -108,7 +108,7 @@ class OneVisionLook(nn.Module):
         if self.headed:
             maps, map_logits, _ = self.heatmap(selection, differences)
             kinds = self.kinds(selection, maps)
-            own, compared = own_summary(differences), reference_summary(differences)
+            own, referenced = own_summary(differences), self.heatmap.references(differences)
         else:
             maps = torch.logit(selection.significance, eps=1e-6)
         outputs = []
@@ -119,9 +119,9 @@ class OneVisionLook(nn.Module):
             if self.headed:
                 map_logit = map_logits[mine].amax(dim=0, keepdim=True)
                 # of each summary the view that differs most counts
-                extra = [value[mine].amax(dim=0, keepdim=True) for value in (*own, *compared)]
-                facts = torch.stack([selector_logit, map_logit, *extra, differences.given[base : base + 1]], dim=1)
-                score, kind = self.fusion(facts).squeeze(1), kinds[base + int(map_logits[mine].argmax())][None]
+                *extra, held = (value[mine].amax(dim=0, keepdim=True) for value in (*own, referenced))
+                score = self.fusion(torch.stack([selector_logit, map_logit, *extra], dim=1)).squeeze(1) + held
+                kind = kinds[base + int(map_logits[mine].argmax())][None]
             else:
                 map_logit, score, kind = top_mean(logits, TOP_SHARE), selector_logit, logits.new_zeros(1, 0)
             tokens = self._tokens(features, selection, picture, mine)

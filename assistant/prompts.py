@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from assistant.types import PLACES, Region
+from assistant.types import PLACES, Region, Verdict
 
 DEFAULT_QUESTION = "Is there anything wrong?"
 SYSTEM = "You are LookTwice, a visual inspection assistant. Answer from the look, briefly."
@@ -92,6 +92,14 @@ def look_text(
         noun = "reference" if references == 1 else "references"
         lines.append(f"Compared with {references} normal {noun}. {tokens['comparison']}")
     return "".join(f"{line}\n" for line in lines if line)
+
+
+def verdict_text(anomalous: bool) -> str:
+    """The look's verdict as it stands after its facts, for every question but the one that asks for the verdict.
+
+    There the model's own word is heard, see `Inspector.yes_probability`; any other answer must follow the verdict.
+    """
+    return f"Verdict: {'anomalous' if anomalous else 'normal'}.\n"
 
 
 def neutralise(text: str, specials: Iterable[str]) -> str:
@@ -186,6 +194,42 @@ def asks_verdict(question: str) -> bool:
     The answers to such questions begin with the verdict.
     """
     return _ASKS_VERDICT.match(question) is not None and not places_in(question)
+
+
+_THING = r"(?:it|them|(?:this|that|the|these|those|my)(?: (?!reference)[\w-]+){0,2})"
+_USE = r"(?:use|ship|deliver|sell|accept|pass|release|keep|reject|scrap|install|mount|approve)"
+_ASKS_USE = re.compile(
+    r"\W*(?:so |and |then |ok(?:ay)?,? )?(?:"
+    rf"(?:can|could|may|should|shall|do) (?:i|we) (?:\w+ )?{_USE} {_THING}"
+    rf"|would you (?:still )?{_USE} {_THING}"
+    rf"|(?:can|could|may|should|must) {_THING} (?:\w+ )?be (?:{_USE}(?:p?ed|d|t)?|sold|kept)"
+    rf"|is {_THING} (?:still )?(?:usable|acceptable|good enough|fit for use|safe to use)|does {_THING} pass"
+    r")(?: anyway| now| as it is| like this| like that)?\W*$",
+    re.IGNORECASE,
+)
+
+
+def asks_use(question: str) -> bool:
+    """Whether a question asks if the thing in the picture may be used, shipped, accepted and the like."""
+    return _ASKS_USE.match(question) is not None
+
+
+def use_words(verdict: Verdict, regions: Sequence[Region], kinds: Sequence[tuple[str, float]]) -> str:
+    """The answer to `asks_use`, from the verdict and what was measured: a decision is not left to how words come out.
+
+    Args:
+        verdict: of the finding.
+        regions, kinds: of the look, the most suspicious region and the likeliest kind first.
+    """
+    where = f"the {regions[0].place}" if regions else ""
+    if verdict == "normal":
+        return "From this picture nothing speaks against it: it looks normal."
+    if verdict == "unsure":
+        return f"This picture cannot decide it: have a person check it{f', {where} first' if where else ''}."
+    if not regions:
+        return "Not before a person has checked it: it looks anomalous, though the map shows no single place."
+    kind = f"It looks like this: {kinds[0][0]}, {where}" if kinds else f"Something is wrong at {where}"
+    return f"Not before a person has checked it. {kind}, {percent(regions[0].area)} of the picture."
 
 
 def words_match_map(text: str, regions: Sequence[Region]) -> bool | None:

@@ -7,6 +7,8 @@ residual). Nothing in here is trained; the maps are inputs of the selector and o
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -21,12 +23,12 @@ OWN_NEIGHBOURS = 4
 """A patch that recurs in its own picture has at least this many like it; one look-alike beside a defect is no proof."""
 OWN_SHARE = 0.01
 """Share of a picture's patches that its odd part is summed up from."""
-REFERENCE_SHARE = 0.01
-"""As OWN_SHARE, against the references."""
-EVIDENCE_STEP = 0.1
-"""Distance that counts as one step of evidence: about the spread of a normal picture's distances."""
-EVIDENCE_RANGE = (-2.0, 6.0)
-"""Evidence is cut off beyond: one wild patch must not outshout a head that was trained."""
+LEVEL_WEIGHTS = (1.0, 1.0, 0.5, 0.5)
+"""How much each residual level counts in the distance to the references, finest first."""
+TOP_SHARE = 0.02
+"""Share of a picture's cells whose mean distance to the references speaks for the whole picture."""
+BULK = 0.75
+"""Quantile of a picture's distances that says how far it is from its references as a whole."""
 OWN_RADIUS = (3, 2, 1, 1)
 """Cells around a patch that show the same thing and are left out of its own picture, finest residual level first."""
 VARIANTS = 4
@@ -46,6 +48,9 @@ class References:
         descriptors: [n, D] unit vectors, the pictures' pooled last level; [0, 0] when they are not kept.
         normals: fused image logits of the pictures, each held against the others; what a threshold is made from.
         notes: what was noticed about the pictures, one sentence each.
+        usual: mean `top_distance` of the pictures, each held against the others, 0..2; None for a single picture,
+            of which nothing says how far apart two normal ones are.
+        known: 0..1, how far the product is one that the model was trained on, see `familiar.Familiar.known`.
     """
 
     levels: tuple[Tensor, ...]
@@ -53,6 +58,8 @@ class References:
     descriptors: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
     normals: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
+    usual: float | None = None
+    known: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,11 +71,15 @@ class Residuals:
             references are 0 where none were given.
         difference: [B, D, h, w] last level minus its nearest reference patches; 0 without references.
         given: [B] float, 1 where references were given.
+        usual: [B] of `References.usual`, NaN where there is none; None counts as that.
+        known: [B] of `References.known`, 0 without references; None counts as that.
     """
 
     maps: tuple[Tensor, ...]
     difference: Tensor
     given: Tensor
+    usual: Tensor | None = None
+    known: Tensor | None = None
 
 
 def mirrored(pixel_values: Tensor) -> Tensor:
@@ -98,8 +109,17 @@ def residuals(levels: tuple[Tensor, ...], references: list[References | None]) -
     for index, memory in enumerate(references):
         if memory is not None:
             difference[index] = last[index] - _nearest(last[index], memory.levels[-1])
-    given = torch.tensor([float(memory is not None) for memory in references], device=last.device)
-    return Residuals(tuple(maps), difference, given)
+    return Residuals(tuple(maps), difference, *facts_of(references, last.device))
+
+
+def facts_of(references: Sequence[References | None], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """`given`, `usual` and `known` of Residuals, [B] each, for one entry a picture."""
+    facts = [
+        (0.0, math.nan, 0.0) if one is None else (1.0, math.nan if one.usual is None else one.usual, one.known)
+        for one in references
+    ]
+    given, usual, known = torch.tensor(facts, device=device).view(-1, 3).unbind(1)
+    return given, usual, known
 
 
 def _maps(level: Tensor, number: int, references: list[References | None]) -> Tensor:
@@ -147,36 +167,30 @@ def own_summary(differences: Residuals) -> list[Tensor]:
     return summary
 
 
-def reference_summary(differences: Residuals) -> list[Tensor]:
-    """How much the oddest REFERENCE_SHARE of each picture differs from the references, one [B] a level and channel.
-
-    The picture's own middle is taken off: a rough surface differs from any reference everywhere. All are 0 for a
-    picture without references.
-    """
-    summary = []
-    for level in differences.maps:
-        for channel in (1, 2):
-            values = level[:, channel].flatten(1)
-            top = values.topk(max(1, round(values.shape[1] * REFERENCE_SHARE)), dim=1).values.mean(dim=1)
-            summary += [top * 5, (top - values.median(dim=1).values) * 10]
-    return summary
-
-
-def reference_evidence(differences: Residuals) -> Tensor:
-    """What differs from the references, place by place: the mean over the levels and both ways of comparing.
+def reference_distance(differences: Residuals) -> Tensor:
+    """How far each place is from anything that the references show: the weighted mean over the levels.
 
     Returns:
-        [B, 1, h, w] at the finest residual level, in steps of EVIDENCE_STEP above the picture's own median and within
-        EVIDENCE_RANGE; 0 without references.
+        [B, 1, h, w] at the finest residual level, distances 0..2; 0 without references.
     """
     size = differences.maps[0].shape[-2:]
-    found = []
-    for level in differences.maps:
-        compared = level[:, 1:]  # [B, 2, h_l, w_l]
-        middle = compared.flatten(2).median(dim=2).values[..., None, None]
-        steps = ((compared - middle) / EVIDENCE_STEP).clamp(*EVIDENCE_RANGE).mean(dim=1, keepdim=True)
-        found.append(F.interpolate(steps, size=size, mode="bilinear", align_corners=False))
-    return torch.stack(found).mean(dim=0) * differences.given.view(-1, 1, 1, 1)
+    weights = LEVEL_WEIGHTS[: len(differences.maps)]
+    levels = [
+        weight * F.interpolate(level[:, 1:2], size=size, mode="bilinear", align_corners=False)
+        for weight, level in zip(weights, differences.maps, strict=True)
+    ]
+    return torch.stack(levels).sum(dim=0) / sum(weights)
+
+
+def top_distance(distance: Tensor) -> Tensor:
+    """Mean of the farthest TOP_SHARE of the cells of [B, 1, h, w] -> [B]."""
+    flat = distance.flatten(1)
+    return flat.topk(max(1, round(flat.shape[1] * TOP_SHARE)), dim=1).values.mean(dim=1)
+
+
+def bulk_distance(distance: Tensor) -> Tensor:
+    """Quantile BULK of the cells of [B, 1, h, w] -> [B]: a defect fills less than the rest of a picture."""
+    return distance.flatten(1).quantile(BULK, dim=1)
 
 
 def nearest_residual(unit: Tensor, known: Tensor) -> Tensor:

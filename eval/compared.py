@@ -20,6 +20,7 @@ from assistant.reference import (
     References,
     Residuals,
     directions,
+    facts_of,
     nearest_residual,
     own_residual,
     place_residual,
@@ -68,7 +69,13 @@ def own_maps(levels: Levels) -> tuple[Tensor, ...]:
     )  # fmt: skip
 
 
-def together(levels: Levels, own: Sequence[Tensor], pairs: Sequence[Pair], parts: Sequence[References]) -> Residuals:
+def together(
+    levels: Levels,
+    own: Sequence[Tensor],
+    pairs: Sequence[Pair],
+    parts: Sequence[References],
+    memory: References | None = None,
+) -> Residuals:
     """Residuals of one picture against all these references; the same as `assistant.reference.residuals` gives.
 
     Args:
@@ -76,6 +83,7 @@ def together(levels: Levels, own: Sequence[Tensor], pairs: Sequence[Pair], parts
         own: of `own_maps`.
         pairs: what came of it and each reference; none for a look without references.
         parts: the memory of each reference alone, in the same order.
+        memory: of all of them; None for a look without references.
     """
     maps = []
     for number, mine in enumerate(own):
@@ -91,7 +99,7 @@ def together(levels: Levels, own: Sequence[Tensor], pairs: Sequence[Pair], parts
         found = torch.stack([_patches(part)[:, pair.nearest] for pair, part in zip(pairs, parts, strict=True)])
         chosen = found.gather(0, best.expand(1, found.shape[1], -1))[0]  # [C, N]
         difference = last - chosen.view_as(last)
-    return Residuals(tuple(maps), difference, last.new_tensor([float(bool(pairs))]))
+    return Residuals(tuple(maps), difference, *facts_of([memory], last.device))
 
 
 def nearest_of(differences: Residuals) -> Tensor:

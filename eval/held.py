@@ -108,7 +108,8 @@ class Judge:
         """References as pictures are held against them."""
         seen = [self.seen(record) for record in records]
         with torch.inference_mode():
-            memory = assemble(self.model, seen, self.inspector.calibration, range(1, len(seen) + 1))
+            numbers = range(1, len(seen) + 1)
+            memory = assemble(self.model, seen, self.inspector.calibration, numbers, self.inspector.familiar)
             kept = tuple(records[index] for index in kept_of(self.model, seen))
             return Held(memory, kept, subspace_map(memory.levels))
 
@@ -120,9 +121,11 @@ class Judge:
         with torch.inference_mode():
             pairs = [self.pairs(reference)(record) for reference in kept]
             parts = [self.seen(reference).part for reference in kept]
-            differences = together(features.levels[1:], encoded.own, pairs, parts)
+            memory = held.memory if held is not None else None
+            differences = together(features.levels[1:], encoded.own, pairs, parts, memory)
             output = self.model.judge(features, differences)
-        score = self.inspector.calibration.score(float(output.score_logit[0]))
+        normals = memory.normals if memory is not None else None
+        score = self.inspector.calibration.score(float(output.score_logit[0]), normals)
         found = {FUSED: (score, output.heatmap_logits[0, 0])}
         if held is not None:
             for way, heat in (

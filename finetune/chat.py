@@ -26,6 +26,7 @@ from assistant.modeling import TOKEN_KINDS, LookTokens, LookTwiceForConditionalG
 from assistant.packaged import native_bfloat16
 from assistant.processing import LookTwiceProcessor
 from assistant.profiles import read_profile
+from assistant.prompts import asks_verdict, verdict_text
 from assistant.prompts import conversation as messages_of
 from assistant.weights import ADAPTER_FOLDER, LANGUAGE_FILE, LANGUAGE_PARTS, load_parts, save_parts
 from data.instruct import Facts, conversation
@@ -42,6 +43,8 @@ PRODUCTS = {
     "magnetic_tile": "tile", "piped_paper": "paper", "leather": "leather", "neu_det": "steel sheet",
     "crackforest": "pavement",
 }  # fmt: skip
+RIGHT = 0.8
+"""Share of the conversations about looks whose verdict is right: only there may an answer follow it."""
 STRAIGHT = 0.15
 """Share of the conversations that begin with a question other than "is anything wrong?"."""
 LEAST_KIND = 0.2
@@ -57,13 +60,16 @@ class ConversationDataset(Dataset):
     ) -> None:
         self.tokens, self.known, self.processor, self.length, self.seed = tokens, known, processor, length, seed
         self.by_label = [[n for n, look in enumerate(known) if look.label == label] for label in (0, 1)]
+        self.right = [[n for n in group if known[n].is_right] for group in self.by_label]
 
     def __len__(self) -> int:
         return self.length
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         rng = generator(self.seed, index)
-        chosen = self.by_label[int(rng.random() < 0.5)] or range(len(self.known))  # half of them normal
+        label = int(rng.random() < 0.5)  # half of them normal
+        few = self.right[label] if rng.random() < RIGHT else []
+        chosen = few or self.by_label[label] or range(len(self.known))
         number = int(chosen[rng.integers(len(chosen))])
         look = self.known[number]
         facts = facts_of(look, PRODUCTS.get(look.source, "") if rng.random() < 0.6 else "")
@@ -79,11 +85,14 @@ def supervised(
     """A conversation as the trainer takes it; the loss is on its last answer.
 
     Args:
-        look, tokens: what it is about, and its tokens [n, D] of each kind.
+        look, tokens: what it is about, and its tokens [n, D] of each kind. Where its verdict is right it is told, for
+            every question that does not ask for it.
         turns: (question, answer) pairs, at least one.
     """
     head = processor.look_text(look.score, look.regions, look.kinds, look.picture.words(), look.references)
     question, answer = turns[-1]
+    if look.is_right and not asks_verdict(question):
+        head += verdict_text(look.label == 1)
     messages = messages_of(question, turns[:-1], head, processor.specials)
     ids, labels = processor.supervised([*messages, {"role": "assistant", "content": answer}])
     return {"input_ids": ids, "labels": labels, **{name: value.float() for name, value in tokens.items()}}
@@ -221,7 +230,7 @@ def train(
     files = feature_files(features, looks)
     loaded = compose(chosen, stage="look")
     model = loaded.model
-    make_looks(model.look_model, loaded.calibration, files, out / "looks", seed)
+    make_looks(model.look_model, loaded.calibration, files, out / "looks", seed, familiar=loaded.familiar)
     tokens, known = read_looks(out / "looks")
     prepare(model, rank)
     if go_on:

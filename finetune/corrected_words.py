@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,8 @@ def teach_words(
     model, processor = loaded.model, loaded.processor
     load_parts(model.look_model, LOOK_PARTS, out / LOOK_FILE)
     shutil.rmtree(out / "looks", ignore_errors=True)
-    make_looks(model.look_model, loaded.calibration, feature_files(out / "features"), out / "looks", seed)
+    files = feature_files(out / "features")
+    make_looks(model.look_model, loaded.calibration, files, out / "looks", seed, familiar=loaded.familiar)
     tokens, known = read_looks(out / "looks")
     corrected = _corrected(model, loaded.calibration, processor, out, talks)
     prepare(model, RANK)
@@ -123,6 +125,7 @@ def _corrected(
     )
     make_looks(model.look_model, calibration, files, out / "talk-looks", 0)
     tokens, known = read_looks(out / "talk-looks")
+    known = [replace(look, label=int(look.score > 0.5)) for look in known]  # the prompt tells the look's verdict
     return [
         supervised(
             processor, look, _plain(talk.turns, processor), {name: value[number] for name, value in tokens.items()}

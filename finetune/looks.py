@@ -13,7 +13,9 @@ from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
 from assistant.calibration import Calibration
+from assistant.familiar import Familiar
 from assistant.kinds import likely_kinds
+from assistant.memory import describe
 from assistant.modeling import TOKEN_KINDS, LookModel, LookTokens
 from assistant.picture import PictureFacts, picture_facts
 from assistant.regions import find_regions
@@ -48,9 +50,20 @@ class KnownLook:
     defect: str
     source: str
 
+    @property
+    def is_right(self) -> bool:
+        """Whether the verdict at the balanced threshold is the truth."""
+        return (self.score > 0.5) == (self.label == 1)
+
 
 def make_looks(
-    model: LookModel, calibration: Calibration, files: list[Path], out: Path, seed: int = 0, forget: float = 0.4
+    model: LookModel,
+    calibration: Calibration,
+    files: list[Path],
+    out: Path,
+    seed: int = 0,
+    forget: float = 0.4,
+    familiar: Familiar | None = None,
 ) -> None:
     """Writes `looks-<n>.safetensors` and `looks-<n>.jsonl` for every CHUNK cached batches; files that exist are kept.
 
@@ -60,6 +73,7 @@ def make_looks(
         files: of `features.make_features`.
         out: folder of the looks.
         seed, forget: which share of the referenced samples is judged without its references.
+        familiar: what the model knows: how far references count depends on it.
     """
     out.mkdir(parents=True, exist_ok=True)
     starts = [start for start in range(0, len(files), CHUNK) if not _files(out, start)[1].is_file()]
@@ -71,7 +85,7 @@ def make_looks(
             rng = np.random.default_rng([seed, int(file.stem), 4])
             rows = list(range(len(batch.origins)))
             batch = choose(batch, rows, [row for row in rows if rng.random() < forget])
-            looked, facts = look_at(model, calibration, batch)
+            looked, facts = look_at(model, calibration, batch, familiar)
             known += facts
             for name in TOKEN_KINDS:
                 tokens[name].append(getattr(looked, name).half())
@@ -82,10 +96,20 @@ def make_looks(
         aside.replace(rows_file)
 
 
-def look_at(model: LookModel, calibration: Calibration, batch: Batch) -> tuple[LookTokens, list[KnownLook]]:
-    """Looks at a cached batch; as `Inspector.look` does it, at half the tower's size."""
+def look_at(
+    model: LookModel, calibration: Calibration, batch: Batch, familiar: Familiar | None = None
+) -> tuple[LookTokens, list[KnownLook]]:
+    """Looks at a cached batch; as `Inspector.look` does it, at half the tower's size.
+
+    Cached features do not say how alike the references are: all count as a single one does.
+    """
     with torch.inference_mode():
-        output = model.judge(batch.features, batch.residuals)
+        differences = batch.residuals
+        if familiar is not None:
+            seen = describe(batch.features.tokens, batch.features.grid, model.config.visual_grid)
+            known = torch.tensor([familiar.known(one[None]) for one in seen])
+            differences = replace(differences, known=known * differences.given)
+        output = model.judge(batch.features, differences)
         size = batch.pixels.shape[1:3]
         logits = F.interpolate(output.heatmap_logits.float(), size=size, mode="bilinear", align_corners=False)
     maps = torch.sigmoid(logits[:, 0] + calibration.pixel_bias).numpy()
@@ -93,7 +117,7 @@ def look_at(model: LookModel, calibration: Calibration, batch: Batch) -> tuple[L
     known = []
     for row, origin in enumerate(batch.origins):
         pixels = batch.pixels[row]
-        score = calibration.score(float(output.score_logit[row]))
+        score = calibration.score(float(output.score_logit[row]), () if origin.references else None)
         regions = find_regions(maps[row], pixels, SUSPICIOUS, pixels.shape[1::-1])
         known.append(
             KnownLook(

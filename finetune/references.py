@@ -5,6 +5,7 @@ python -m finetune.calibrate references --data DIR
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -43,13 +44,17 @@ CENTRES = 4
 """Groups of pictures of each set that a model keeps in mind."""
 STRANGE = 0.99
 """Share of the pictures of any set that must not be unlike all the other sets."""
+HOME = 0.9
+"""Share of a set's pictures, mean over the sets, that lies as near to the set's middles as a known product does."""
+LEAST_RAMP = 0.05
+"""Distance between a known and a new product at least."""
 OWN_SET = "own"
 Product = tuple[str, str]
 
 
 @dataclass(frozen=True)
 class Held:
-    """Normal pictures of one product held against references of it, in calibrated logits.
+    """Normal pictures of one product held against references of it, in calibrated logits before any scale.
 
     Attributes:
         product: set and category.
@@ -74,8 +79,8 @@ def measure(
         records: held out from training.
         seeds: how often references are drawn.
     """
-    model, calibration = inspector.model.look_model, inspector.calibration
-    plain = replace(calibration, match_cut=0.0)
+    model, calibration, familiar = inspector.model.look_model, inspector.calibration, inspector.familiar
+    plain = replace(calibration, match_cut=0.0, held_scale=1.0, lone_scale=1.0)
     products: dict[Product, list[Record]] = defaultdict(list)
     for record in records:
         if record.label == 0:
@@ -95,7 +100,8 @@ def measure(
             for shots in SHOTS:
                 for _ in range(seeds):
                     order = rng.permutation(len(seen))
-                    memory = assemble(model, [seen[i] for i in order[:shots]], plain, range(1, shots + 1))
+                    chosen_few = [seen[i] for i in order[:shots]]
+                    memory = assemble(model, chosen_few, plain, range(1, shots + 1), familiar)
                     unseen = [calibration.logit(judged(model, seen[i].features, memory)) for i in order[shots:]]
                     known = tuple(calibration.logit(value) for value in memory.normals)
                     held.append(Held(product, shots, known, tuple(unseen)))
@@ -122,13 +128,25 @@ def prior_of(groups: Mapping[Product, Sequence[float]]) -> Normals:
     return Normals(mean, max(between, 1e-4) ** 0.5, max(within, 1e-4) ** 0.5)
 
 
-def held_prior(held: Sequence[Held], without: str = "") -> Normals:
-    """The prior of normals held against references, of all sets but one."""
+def held_prior(held: Sequence[Held], *, lone: bool, without: str = "") -> Normals:
+    """The prior of normals held against a single reference or against several, of all sets but one."""
     groups: dict[Product, list[float]] = defaultdict(list)
     for one in held:
-        if one.product[0] != without:
+        if one.product[0] != without and (one.shots == 1) is lone:
             groups[one.product] += one.unseen
     return prior_of(groups)
+
+
+def scales_of(alone: Normals, held: Sequence[Held]) -> tuple[float, float]:
+    """`held_scale` and `lone_scale`: how much less a picture's logit scatters around what is expected without them.
+
+    Expected is the mean of the references, each held against the others, and with a single one the mean of all.
+    """
+    lone = held_prior(held, lone=True)
+    off = [value - float(np.mean(one.known)) for one in held if one.known for value in one.unseen]
+    scatter = float(np.sqrt(np.mean(np.square(off)))) if off else 0.0
+    without = math.hypot(alone.between, alone.within)
+    return (min(1.0, without / scatter) if scatter else 1.0), min(1.0, without / math.hypot(lone.between, lone.within))
 
 
 def attained(held: Sequence[Held], rate: float = DEFAULT_RATE) -> dict[str, dict[int, float]]:
@@ -138,7 +156,9 @@ def attained(held: Sequence[Held], rate: float = DEFAULT_RATE) -> dict[str, dict
     """
     found: dict[str, dict[int, dict[str, list[float]]]] = {"gaussian": {}, "conformal": {}}
     for one in held:
-        cuts = {"gaussian": gaussian_cut(one.known, rate, held_prior(held, one.product[0]))}
+        cuts = {
+            "gaussian": gaussian_cut(one.known, rate, held_prior(held, lone=one.shots == 1, without=one.product[0]))
+        }
         if one.known:
             cuts["conformal"] = conformal_cut(one.known, rate)
         for way, cut in cuts.items():
@@ -217,30 +237,39 @@ def familiar_of(descriptors: Mapping[tuple[str, str, int], Tensor], seed: int = 
     for name, group in pictures.items():
         fitted = KMeans(min(CENTRES, len(group)), n_init=2, random_state=seed).fit(group.double().numpy())
         centres[name] = F.normalize(torch.from_numpy(fitted.cluster_centers_).float(), dim=1)
-    farthest = 0.0
+    own, away = {}, {}
     for name, group in pictures.items():
         others = torch.cat([middle for other, middle in centres.items() if other != name] or [centres[name]])
-        farthest = max(farthest, float(torch.quantile(1 - (group @ others.T).amax(dim=1), STRANGE)))
-    return Familiar(torch.cat(list(centres.values())), farthest)
+        own[name], away[name] = (1 - (group @ middles.T).amax(dim=1) for middles in (centres[name], others))
+    farthest = max((float(distances.quantile(STRANGE)) for distances in away.values()), default=0.0)
+    near = float(np.mean([distances.quantile(HOME) for distances in own.values()])) if own else 0.0
+    far = min((float(distances.median()) for distances in away.values()), default=near)
+    learned = torch.cat([torch.full((len(middles),), name != OWN_SET) for name, middles in centres.items()])
+    return Familiar(torch.cat(list(centres.values())), farthest, learned, near, max(far, near + LEAST_RAMP))
 
 
 def calibrate_references(
     inspector: Inspector, held_out: Sequence[Record], training: Sequence[Record]
 ) -> tuple[Calibration, Familiar, dict[str, dict[int, float]]]:
-    """The calibration with both priors and the match cut, what is familiar, and what the thresholds attain.
+    """The calibration with all priors and the match cut, what is familiar, and what the thresholds attain.
 
     Args:
         inspector: of calibrated weights.
         held_out: pictures that no weight was fitted on.
         training: pictures of the whole training fold.
     """
-    alone, held = measure(inspector, held_out)
     descriptors = descriptors_of(inspector, training)
-    normal, against = prior_of(alone), held_prior(held)
+    inspector.familiar = familiar_of(descriptors)
+    alone, held = measure(inspector, held_out)
+    normal, lone, against = prior_of(alone), held_prior(held, lone=True), held_prior(held, lone=False)
+    held_scale, lone_scale = scales_of(normal, held)
     calibration = replace(
         inspector.calibration,
         normal_mean=normal.mean, normal_between=normal.between, normal_within=normal.within,
-        held_mean=against.mean, held_between=against.between, held_within=against.within,
-        match_cut=match_cut(descriptors),
+        lone_mean=lone_scale * lone.mean, lone_between=lone_scale * lone.between,
+        lone_within=lone_scale * lone.within,
+        held_mean=held_scale * against.mean, held_between=held_scale * against.between,
+        held_within=held_scale * against.within,
+        held_scale=held_scale, lone_scale=lone_scale, match_cut=match_cut(descriptors),
     )  # fmt: skip
-    return calibration, familiar_of(descriptors), attained(held)
+    return calibration, inspector.familiar, attained(held)

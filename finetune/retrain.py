@@ -239,7 +239,9 @@ def widen_familiar(chosen: Profile, folder: Path, features: Path) -> None:
         for batch in map(read_batch, batches):
             seen.append(F.normalize(model.judge(batch.features, batch.residuals).tokens.seen, dim=1))
     known = Familiar.load(file, seen[0].shape[1])
-    Familiar(torch.cat([known.centres, *seen]).clone(), known.cut).save(file)
+    centres = torch.cat([known.centres, *seen])
+    learned = torch.cat([known.learned, torch.zeros(len(centres) - len(known.centres), dtype=torch.bool)])
+    replace(known, centres=centres, learned=learned).save(file)
 
 
 def table(facts: dict[str, Any]) -> None:

@@ -87,11 +87,11 @@ def test_the_look_weighs_in_the_probability():
 def test_thresholds_come_from_the_right_normals():
     calibration = Calibration(
         score_scale=2, score_bias=1, normal_mean=-3, normal_between=1, normal_within=0.5, held_mean=-1,
-        held_between=0.5, held_within=0.4,
+        held_between=0.5, held_within=0.4, lone_mean=-2, lone_between=0.8, lone_within=0.9,
     )  # fmt: skip
-    alone, held = Normals(-3, 1, 0.5), Normals(-1, 0.5, 0.4)
+    alone, held, lone = Normals(-3, 1, 0.5), Normals(-1, 0.5, 0.4), Normals(-2, 0.8, 0.9)
     assert calibration.threshold_at(0.05) == sigmoid(gaussian_cut((), 0.05, alone))
-    assert calibration.threshold_at(0.05, ()) == sigmoid(gaussian_cut((), 0.05, held))
+    assert calibration.threshold_at(0.05, ()) == sigmoid(gaussian_cut((), 0.05, lone))
     assert calibration.threshold_at(0.02, [0.5, -0.5]) == sigmoid(gaussian_cut([2, 0], 0.02, held))
 
 
@@ -126,3 +126,19 @@ def test_a_bad_file_is_one_sentence(tmp_path, text):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(WeightsError, match="missing"):
         Calibration.load(tmp_path / "calibration.json")
+
+
+def test_a_score_held_against_references_is_scaled_and_so_is_its_threshold():
+    calibration = Calibration(
+        score_scale=2, score_bias=1, held_mean=-1, held_between=0.5, held_within=0.4, held_scale=0.5, lone_scale=0.25
+    )
+    assert calibration.logit(3.0) == 7 and calibration.logit(3.0, ()) == 1.75 and calibration.logit(3.0, (0.1,)) == 3.5
+    cut = gaussian_cut([0.5 * (2 * 0.1 + 1)], 0.05, Normals(-1, 0.5, 0.4))
+    assert calibration.threshold_at(0.05, (0.1,)) == sigmoid(cut)
+
+
+def test_a_calibration_that_would_turn_scores_round_is_refused(tmp_path):
+    file = tmp_path / "calibration.json"
+    file.write_text('{"lone_scale": 0}')
+    with pytest.raises(WeightsError, match="turns scores round"):
+        Calibration.load(file)

@@ -111,7 +111,8 @@ def test_pairs_put_together_are_the_comparison_with_all_references_at_once(data)
     (product,) = products_of(list(read_manifest(data)), "mvtec/cloth", training_parts(data))
     judge = Judge(tiny_inspector(), product)
     model, calibration = judge.model, judge.inspector.calibration
-    model.heatmap.reference_gain.data += 0.3  # as a chosen gain would: references count in the map
+    for gain in model.heatmap.references.parameters():  # as chosen ones would: references count in map and score
+        gain.data += 0.3
     for shots in (0, 1, 2, 4):
         held = judge.held(draw(product, shots, 1)) if shots else None
         memory = held.memory if held else None
@@ -230,4 +231,27 @@ def test_fitting_references_on_a_tiny_set(data, monkeypatch):
     records = [record for record in read_manifest(data) if record.dataset == "stripes"]
     calibration, familiar, rates = calibrate.calibrate_references(tiny_inspector(), records, records)
     assert calibration.normal_within > 0 and calibration.held_within > 0 and 0 < calibration.match_cut < 2
+    assert calibration.lone_within > 0 and familiar.near < familiar.far and familiar.learned.sum() > 0
     assert familiar.centres.shape[1] == 320 and set(rates["gaussian"]) == {1, 2}
+
+
+def test_logits_that_scatter_more_with_references_are_scaled_down():
+    from assistant.threshold import Normals
+
+    rng = np.random.default_rng(0)
+    held = [
+        fitting.Held(
+            (f"set{n}", "part"), shots, tuple(known) if shots > 1 else (), tuple(middle + rng.normal(0, 2, 50))
+        )
+        for n in range(40)
+        for shots, middle in ((1, rng.normal(0, 3)), (4, rng.normal(0, 3)))
+        for known in [np.full(4, middle)]
+    ]
+    held_scale, lone_scale = fitting.scales_of(Normals(0.0, 0.6, 0.8), held)
+    assert held_scale == pytest.approx(1 / 2, rel=0.05)  # the references say where a product's normals lie
+    assert lone_scale == pytest.approx(1 / 13**0.5, rel=0.2)  # a single one does not
+    calm = [
+        fitting.Held(("set", "part"), 4, (0.0, 0.0), (0.1, -0.1)),
+        fitting.Held(("set", "part"), 1, (), (0.1, -0.1)),
+    ]
+    assert fitting.scales_of(Normals(0.0, 0.6, 0.8), calm) == (1.0, 1.0)

@@ -26,7 +26,7 @@ from assistant.profiles import read_profile
 from data.knowledge import KINDS, UNKNOWN
 from data.schema import Record
 from finetune.calibrate import agreement, pixel_cut, platt, two_sided
-from finetune.chat import PRODUCTS, ChatTrainer, ConversationDataset, collate, facts_of, prepare
+from finetune.chat import PRODUCTS, ChatTrainer, ConversationDataset, collate, facts_of, prepare, supervised
 from finetune.checkpoint import MARKER, MarkComplete, last_complete
 from finetune.dataset import LookDataset, Mix, cut_window, shrink_mask
 from finetune.features import choose, feature_files, make_features, read_batch
@@ -270,6 +270,23 @@ def test_half_of_the_conversations_are_about_normals(features, tmp_path):
     anomalous = tokens["visual"][:4].float()  # 4 of 24
     share = np.mean([any(torch.equal(dataset[n]["visual"], look) for look in anomalous) for n in range(60)])
     assert 0.3 < share < 0.7
+
+
+def test_a_verdict_is_told_where_it_is_right_and_not_asked_for():
+    _, processor = tiny_model()
+    picture = picture_facts(np.full((64, 64, 3), 120, np.uint8))
+    right = KnownLook(0.9, (), (), picture, 0, 1, "scratch", "set")
+    sizes = processor.counts()
+    tokens = {name: torch.zeros(count, 4) for name, count in sizes.items()}
+
+    def prompt(look: KnownLook, question: str) -> str:
+        ids = supervised(processor, look, [("Is it bad?", "Yes."), (question, "Somewhere.")], tokens)["input_ids"]
+        return processor.tokenizer.decode(ids).replace(" ", "")  # a tiny tokenizer knows letters only
+
+    assert "Verdict:anomalous." in prompt(right, "Can I ship it?")
+    assert "Verdict:" not in prompt(right, "Is there anything wrong?")
+    assert "Verdict:" not in prompt(replace(right, label=0), "Can I ship it?")  # the look is wrong: nothing to learn
+    assert "Verdict:normal." in prompt(replace(right, score=0.2, label=0), "Can I ship it?")
 
 
 def test_a_kind_that_the_look_does_not_hold_for_possible_is_not_taught():

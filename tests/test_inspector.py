@@ -143,7 +143,10 @@ def test_follow_ups_use_the_same_look_and_the_history(inspector, brick, monkeypa
     assert not encoded
     assert look.regions[0].place in second.lower()
     ids, _ = inspector.prompt(look, "Where is it?", [(DEFAULT_QUESTION, first)])
-    assert first in inspector.processor.tokenizer.decode(ids[0])
+    said = inspector.processor.tokenizer.decode(ids[0])
+    assert first in said and "Verdict: anomalous." in said
+    asked, _ = inspector.prompt(look, DEFAULT_QUESTION, ())
+    assert "Verdict:" not in inspector.processor.tokenizer.decode(asked[0])  # the model's own word is heard there
 
 
 def test_without_a_picture_the_base_chat_model_answers(inspector):

@@ -100,10 +100,10 @@ def test_files_that_are_no_memory_of_this_model_are_one_sentence(tiny, tmp_path)
         "is damaged": lambda: file.write_bytes(whole[: len(whole) // 2]),
         "is damaged, or": lambda: file.write_text("hello"),
         "is no memory of references": lambda: save_file({"level0": torch.zeros(1)}, file),
-        "other weights": lambda: save_file(load_file(file), file, {"format": "looktwice-references-1"}),
+        "other weights": lambda: save_file(load_file(file), file, {"format": "looktwice-references-2"}),
         "does not hold": lambda: save_file(
             {"level0": torch.zeros(1, 4, 2, 2)}, file,
-            {"format": "looktwice-references-1", "fingerprint": tiny.fingerprint},
+            {"format": "looktwice-references-2", "fingerprint": tiny.fingerprint},
         ),
     }  # fmt: skip
     for sentence, breaking in broken.items():
@@ -154,7 +154,7 @@ def test_references_of_another_product_are_noticed_and_nothing_is_decided(tiny):
 def test_a_picture_unlike_anything_known_is_left_undecided(tiny):
     model = tiny_inspector()
     known = model.remember([picture(0), picture(1)])
-    model.familiar = Familiar(known.descriptors, cut=0.01)
+    model.familiar = Familiar(known.descriptors, 0.01, torch.ones(2, dtype=torch.bool), 0.0, 0.1)
     strange = np.random.default_rng(0).integers(0, 255, (96, 96, 3)).astype(np.uint8)
     assert "unlike anything" in model.look(strange).doubt
     assert model.finding(model.look(strange), "No.").verdict == "unsure"
@@ -166,16 +166,30 @@ def test_familiar_is_kept_and_a_bad_file_is_one_sentence(tmp_path):
     from assistant.errors import WeightsError
 
     file = tmp_path / "familiar.safetensors"
-    kept = Familiar(F.normalize(torch.randn(3, 5), dim=1), 0.4)
+    kept = Familiar(F.normalize(torch.randn(3, 5), dim=1), 0.4, torch.tensor([True, True, False]), 0.1, 0.3)
     kept.save(file)
     read = Familiar.load(file, 5)
-    assert torch.equal(read.centres, kept.centres) and read.cut == 0.4
+    assert torch.equal(read.centres, kept.centres) and (read.cut, read.near, read.far) == (0.4, 0.1, 0.3)
+    assert torch.equal(read.learned, kept.learned)
     assert read.distance(kept.centres[1:2]) == pytest.approx(0, abs=1e-6)
     with pytest.raises(WeightsError, match="another tower"):
         Familiar.load(file, 6)
     file.write_bytes(file.read_bytes()[:40])
     with pytest.raises(WeightsError, match="damaged"):
         Familiar.load(file, 5)
+
+
+def test_a_product_is_known_as_far_as_it_is_near_to_a_set_that_was_trained_on():
+    learned = torch.tensor([True, False])
+    kept = Familiar(torch.eye(2, 3), 0.5, learned, near=0.1, far=0.3)
+
+    def at(distance: float) -> torch.Tensor:
+        return torch.tensor([[1 - distance, 0.0, (1 - (1 - distance) ** 2) ** 0.5]])
+
+    assert kept.known(at(0.05)) == 1 and kept.known(at(0.35)) == 0
+    assert kept.known(at(0.2)) == pytest.approx(0.5, abs=1e-5)
+    assert kept.known(torch.cat([at(0.1), at(0.3)])) == pytest.approx(0.5, abs=1e-5)  # of several their mean
+    assert kept.known(torch.tensor([[0.0, 1.0, 0.0]])) == 0  # a corrected picture is no set that was learned
 
 
 def test_the_reference_that_shows_something_else_is_found():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from assistant.prompts import (
+    asks_use,
     asks_verdict,
     band,
     conversation,
@@ -16,6 +17,8 @@ from assistant.prompts import (
     region_facts,
     says_yes,
     size_word,
+    use_words,
+    verdict_text,
     words_match_map,
 )
 from assistant.types import PLACES, Region
@@ -146,3 +149,38 @@ def test_the_look_stands_in_the_first_user_message_only():
     assert [message["role"] for message in messages] == ["system", "user", "assistant", "user"]
     assert messages[1]["content"] == "LOOK Bad?" and messages[3]["content"] == "Why?"
     assert "LOOK" not in conversation("Hello", [], None)[1]["content"]
+
+
+def test_the_verdict_is_a_line_of_its_own():
+    assert verdict_text(True) == "Verdict: anomalous.\n" and verdict_text(False) == "Verdict: normal.\n"
+
+
+@pytest.mark.parametrize(
+    "question",
+    ["Can I ship it?", "Can I still use this part?", "May it be delivered?", "Would you accept this tile?",
+     "Should I reject it?", "Is it usable?", "Is this part good enough?", "Does it pass?", "can we sell it",
+     "So can I use the part anyway?", "Can the casting be sold?", "Must this be rejected?"],
+)  # fmt: skip
+def test_questions_for_use_are_known(question):
+    assert asks_use(question) and not asks_verdict(question)
+
+
+@pytest.mark.parametrize(
+    "question",
+    ["Where is it?", "Is there anything wrong?", "How do I repair it?", "Is it a scratch?", "Pass or fail?",
+     "Can I use a reference?", "Can I use the reference picture?", "Can you use the map?", "Do I use it for food?",
+     "Can I use it to hold water at 90 degrees?", "Is it normal?"],
+)  # fmt: skip
+def test_other_questions_are_not_for_use(question):
+    assert not asks_use(question)
+
+
+def test_a_decision_follows_verdict_and_measures():
+    spot = Region((0, 0, 4, 4), "top left", 0.021, 0.9, 0.7, "brighter", "compact")
+    assert use_words("normal", (), ()) == "From this picture nothing speaks against it: it looks normal."
+    assert use_words("unsure", (spot,), ()).endswith("have a person check it, the top left first.")
+    assert "top left, 2.1 % of the picture" in use_words("anomalous", (spot,), (("crack", 0.8),))
+    assert "crack" in use_words("anomalous", (spot,), (("crack", 0.8),))
+    assert "no single place" in use_words("anomalous", (), (("crack", 0.8),))
+    said = [use_words(verdict, (spot,), ()) for verdict in ("anomalous", "unsure")]
+    assert all(set(places_in(words)) == {"top left"} for words in said)

@@ -6,15 +6,19 @@ import pytest
 import torch
 
 from assistant.reference import (
+    LEVEL_WEIGHTS,
     VARIANTS,
     References,
+    Residuals,
+    bulk_distance,
     directions,
     mirrored,
     nearest_residual,
     own_residual,
     place_residual,
-    reference_summary,
+    reference_distance,
     residuals,
+    top_distance,
 )
 
 
@@ -91,13 +95,31 @@ def test_in_place_only_the_pictures_themselves_count(unit):
     assert maps[0, 1].max() < 1e-2 < maps[0, 2].max()
 
 
-def test_the_summary_of_references_is_empty_without_any_and_grows_with_the_difference(unit):
+def test_the_distance_is_nothing_without_references_and_grows_with_the_difference(unit):
     level = unit[None]
     memory = References((level, level, level), 1)
     odd = level.clone()
     odd[0, :, 8:10, 2:4] = torch.tensor([0.0, 0.0, 0.0, 1.0])[:, None, None]
     alone, same, differs = (
-        torch.stack(reference_summary(residuals((seen,) * 3, [held])))
+        reference_distance(residuals((seen,) * 3, [held]))
         for seen, held in ((odd, None), (level, memory), (odd, memory))
     )
-    assert not alone.any() and (differs[::2] > same[::2] + 1).all()
+    assert not alone.any() and differs.shape == (1, 1, 12, 12)
+    assert top_distance(differs) > top_distance(same) + 0.5 and differs[0, 0, 2, 9] < 0.01
+
+
+def test_levels_count_by_their_weight_and_a_top_is_the_mean_of_the_farthest():
+    maps = tuple(torch.zeros(1, 3, side, side) for side in (10, 5, 5))
+    for level, value in zip(maps, (0.1, 0.2, 0.4), strict=True):
+        level[:, 1] = value
+    maps[0][0, 1, 0, :2] = 1.1
+    weights = torch.tensor(LEVEL_WEIGHTS[:3])
+    distance = reference_distance(residuals_of(maps))
+    usual = float((torch.tensor([0.1, 0.2, 0.4]) * weights).sum() / weights.sum())
+    assert float(distance[0, 0, 5, 5]) == pytest.approx(usual)
+    assert float(top_distance(distance)[0]) == pytest.approx(usual + float(weights[0] / weights.sum()))  # 2 of 100
+    assert float(bulk_distance(distance)[0]) == pytest.approx(usual)
+
+
+def residuals_of(maps):
+    return Residuals(maps, torch.zeros(1, 8, 5, 5), torch.ones(1))

@@ -13,71 +13,85 @@ from assistant.errors import RecordError
 from assistant.reference import residuals
 from data.schema import Record
 from eval.aupro import aupro
-from finetune.fusion import (
-    DARK,
-    LEAST,
-    LIMIT,
-    PICTURES,
-    Case,
-    apply,
-    bias_of,
-    cases_of,
-    choose_map,
-    choose_score,
-    clear_gains,
-    cover,
-    products_of,
-)
+from finetune.fusion import clear_gains
+from finetune.gain_cases import DRAWS, LEAST, PICTURES, Case, Picture, cases_of, own_product, pictured, products_of
+from finetune.gain_choices import DARK, LIMIT, bias_of, choose, choose_lone, choose_map, choose_score, cover
 from tests.tiny import tiny_model
 
-LEVELS = 3
+NONE = (0.0, 0.0, 0.0)
 
 
-def cases(rng: np.random.Generator, telling: int, familiar: bool = True) -> list[Case]:
-    """Forty pictures of which one summary (the nearest patch of level `telling`; -1: none) and the evidence tell."""
+def cases(rng: np.random.Generator, telling: bool, familiar: bool = True, usual: float | None = 0.5) -> list[Case]:
+    """Forty pictures of one product; the distance tells normals from anomalies, or nothing does."""
     found = []
     for number in range(40):
         label = number % 2
-        summary = rng.normal(size=4 * LEVELS)
+        top, bulk = rng.normal(0.5, 0.05), rng.normal(0.4, 0.05)
         regions = np.zeros((12, 12), int)
-        evidence = rng.normal(0, 0.3, (12, 12))
+        distance = rng.normal(0.4, 0.03, (12, 12))
         if label:
             regions[2:5, 3:7] = 1
             regions[8, 8] = 2
-        if telling >= 0:
-            summary[4 * telling] += 3 * label
-            evidence += 3 * (regions > 0)
-        group = ("set", "part", 1, familiar)
-        found.append(Case(group, label, rng.normal(), summary, rng.normal(size=(12, 12)), evidence, regions))
+        if telling:
+            top += 0.3 * label
+            distance += 0.3 * (regions > 0)
+        group = ("set", "part", 1 if usual is None else 4, familiar)
+        found.append(Case(group, label, rng.normal(), top, bulk, usual, rng.normal(size=(12, 12)), distance, regions))
     return found
 
 
-@pytest.mark.parametrize("level", range(LEVELS))
-def test_the_level_that_tells_is_found_and_counted(level):
-    choice = choose_score(cases(np.random.default_rng(level), level))
-    assert choice.level == level and choice.gain > 0 and choice.after > choice.before + 0.2
-    drawn = choose_map(cases(np.random.default_rng(level), level))
+def test_a_distance_that_tells_counts():
+    known = cases(np.random.default_rng(0), True)
+    choice, drawn = choose_score(known, NONE), choose_map(known)
+    assert choice.gain > 0 and choice.after > choice.before + 0.2 and choice.alone > 0.9
     assert drawn.gain > 0 and drawn.after > drawn.before + 0.2
 
 
 def test_references_that_tell_nothing_do_not_count():
     known = [replace(case, score=3.0 * case.label, logits=3.0 * (case.regions > 0) + 0 * case.logits)
-             for case in cases(np.random.default_rng(0), -1)]  # fmt: skip
-    assert choose_score(known).gain == 0 and choose_map(known).gain == 0
+             for case in cases(np.random.default_rng(0), False)]  # fmt: skip
+    assert choose_score(known, NONE).gain == 0 and choose_map(known).gain == 0
 
 
-def test_a_gain_must_serve_known_and_unseen_products():
+def test_sets_weigh_the_same_however_many_groups_they_have():
     rng = np.random.default_rng(1)
-    unseen = cases(rng, 0, familiar=False)
-    spoiled = [replace(case, score=2.0 * case.label, summary=-case.summary) for case in cases(rng, 0)]
-    alone = choose_score(unseen)
-    both = choose_score(unseen + spoiled)
-    assert both.gain < alone.gain
+    helped = cases(rng, True)
+    spoiled = [
+        replace(case, group=("other", str(n), 4, True), score=2.0 * case.label, top=1 - case.top)
+        for n in range(6)
+        for case in cases(rng, True)
+    ]
+    assert 0 < choose_score(helped, NONE).gain and choose_score(helped + spoiled[:40], NONE) != choose_score(
+        helped, NONE
+    )
+    both, one = choose_score(helped + spoiled, NONE), choose_score(helped + spoiled[:40], NONE)
+    assert both.before == pytest.approx(one.before, abs=0.05)
+
+
+def test_with_one_reference_what_all_places_share_is_taken_off_up_to_the_knee():
+    rng = np.random.default_rng(2)
+    found = []
+    for number in range(24):  # products whose pictures lie at quite different distances as wholes
+        apart = rng.uniform(0.1, 0.9)
+        for case in cases(rng, True, familiar=False, usual=None):
+            moved = replace(case, group=(f"set{number}", "part", 1, False), bulk=apart, score=0.0)
+            found.append(replace(moved, top=0.1 + min(apart, 0.5) + 0.06 * case.label + rng.normal(0, 0.02)))
+    offset, slope, knee = choose_lone(found)
+    assert (slope, knee) == (1.0, 0.5) and offset == pytest.approx(0.1, abs=0.01)
+    assert choose_lone([replace(case, top=case.top - min(case.bulk, 0.5)) for case in found])[1] == 0.0
+
+
+def test_known_and_new_products_get_gains_of_their_own():
+    rng = np.random.default_rng(3)
+    known = [replace(case, score=3.0 * case.label, top=1 - case.top) for case in cases(rng, True)]
+    new = cases(rng, True, familiar=False) + cases(rng, True, familiar=False, usual=None)
+    found = choose(known + new)
+    assert float(found.score[0]) == 0 and float(found.score[1]) > 0 and float(found.drawn[1]) > 0
 
 
 def test_groups_of_one_label_cannot_be_ranked():
     with pytest.raises(RecordError, match="normal and anomalous"):
-        choose_score([replace(case, label=0) for case in cases(np.random.default_rng(0), 0)])
+        choose_score([replace(case, label=0) for case in cases(np.random.default_rng(0), True)], NONE)
 
 
 def test_the_cover_of_regions_is_the_area_under_the_per_region_overlap_curve():
@@ -101,9 +115,9 @@ def test_what_is_chosen_moves_no_look_without_references():
     alone, held = residuals(features.levels[1:], [None]), residuals(features.levels[1:], [memory])
     with torch.no_grad():
         before, bare = model.judge(features, alone), model.judge(features, held)
-    known = cases(np.random.default_rng(0), 1)
-    score, drawn = choose_score(known), choose_map(known)
-    apply(model, known, score, drawn)
+    rng = np.random.default_rng(0)
+    chosen = choose(cases(rng, True) + cases(rng, True, usual=None, familiar=False))
+    model.heatmap.references.load_state_dict(chosen.state_dict())
     with torch.no_grad():
         after, fused = model.judge(features, alone), model.judge(features, held)
     assert torch.equal(before.score_logit, after.score_logit)
@@ -117,11 +131,12 @@ def test_what_is_chosen_moves_no_look_without_references():
 
 
 def test_normal_pictures_are_as_dark_with_references_as_without():
-    known = cases(np.random.default_rng(5), 0)
-    bias = bias_of(known, 0.8)
+    known = cases(np.random.default_rng(5), True)
+    bias = bias_of(known, 8.0, NONE)
     normal = [case for case in known if case.label == 0]
     before = np.quantile([case.logits for case in normal], DARK)
-    assert np.quantile([case.logits + 0.8 * case.evidence + bias for case in normal], DARK) == pytest.approx(before)
+    after = [case.logits + 8.0 * (case.distance - case.usual) + bias for case in normal]
+    assert np.quantile(after, DARK) == pytest.approx(before)
 
 
 def test_a_product_is_judged_on_held_out_pictures_first_and_never_on_its_references(tmp_path):
@@ -141,14 +156,29 @@ def test_cases_of_real_pictures(tmp_path):
 
     rng = np.random.default_rng(0)
     records = []
-    for number in range(6):
+    for number in range(3):
         file = tmp_path / f"{number}.png"
         Image.fromarray(rng.integers(0, 255, (96, 128, 3), np.uint8)).save(file)
-        records.append(Record(file, int(number > 4), dataset="set", category="part", split="fit", defect="x"))
+        records.append(Record(file, int(number > 1), dataset="set", category="part", split="fit", defect="x"))
+    known = [rng.integers(0, 255, (96, 128, 3), np.uint8) for _ in range(1 + max(map(max, DRAWS)))]
     model = tiny_model()[0].look_model.eval()
-    found = cases_of(("set", "part"), records[3:], records[:3], {True: model})
+    found = cases_of(("set", "part"), pictured(records), known, {True: [model], False: [model]})
     assert [(case.label, case.group) for case in found] == [
-        (label, ("set", "part", shots, True)) for label in (0, 0, 1) for shots in (1, 4)
+        (label, ("set", "part", len(draw), familiar))
+        for label in (0, 0, 1)
+        for draw in DRAWS
+        for familiar in (True, False)
     ]
-    assert all(case.logits.shape == case.evidence.shape for case in found)
+    assert all(case.logits.shape == case.distance.shape and case.bulk < case.top for case in found)
+    assert {case.usual is None for case in found if case.group[2] == 1} == {True}
+    assert all(case.usual > 0 for case in found if case.group[2] == 4)
     assert found[0].regions is not None and found[-1].regions is None  # an anomaly without a mask
+
+
+def test_drawn_products_have_normals_that_differ_and_defects_where_the_mask_is():
+    tested, known = own_product(3)
+    assert [picture.label for picture in tested][:4] == [0] * 4 and any(picture.label for picture in tested)
+    for picture in tested:
+        assert isinstance(picture, Picture) and bool(picture.mask.any()) is bool(picture.label)
+    assert len({one.tobytes() for one in known}) == len(known) == 4
+    assert np.array_equal(own_product(3)[0][-1].pixels, tested[-1].pixels)

@@ -1,0 +1,193 @@
+"""Pictures of the training folds held against references of their product: what gains are chosen on."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy import ndimage
+from torch import Tensor
+
+from assistant.memory import Seen, joined, see
+from assistant.modeling import LookModel
+from assistant.processing import fit_size, normalise, resize
+from assistant.reference import bulk_distance, reference_distance, residuals, top_distance
+from data.products import draw_product
+from data.schema import Record
+from data.synth import draw_defect
+from finetune.dataset import shrink_mask, variants
+
+PICTURES = 20
+"""Pictures of a product and label that are judged; those that no weight was fitted on come first."""
+MOST = 3
+"""Products of a set that are judged."""
+LEAST = 10
+"""Normal pictures, beside those judged, that a product needs to draw references from."""
+DRAWS = ((0,), (1,), (0, 1, 2, 3))
+"""Which of the references drawn of a product they are held against, each in turn."""
+OWN_PRODUCTS = 24
+"""Drawn products that are judged: of these, unlike most real ones, two normal pictures hardly differ."""
+OWN_PICTURES = 4
+"""Pictures of each and label."""
+MAP_SIDE = 96
+"""Longest side of the maps that are compared."""
+SIDE = 384
+"""Side of the drawn products, pixels."""
+SEED = 77
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A picture held against references of its product, as one judge sees it.
+
+    Attributes:
+        group: set, category, number of references, and whether the judge knows the product.
+        label: 0 or 1.
+        score: fused image logit without the references' gain.
+        top, bulk: of the distances to the references, see `assistant.reference`.
+        usual: of the references, None for a single one.
+        logits: [h, w] of the map without the references' gain.
+        distance: [h, w] of `reference_distance`.
+        regions: [h, w] int, numbered connected regions of the mask, 0 for normal; None where it is not known.
+    """
+
+    group: tuple[str, str, int, bool]
+    label: int
+    score: float
+    top: float
+    bulk: float
+    usual: float | None
+    logits: np.ndarray
+    distance: np.ndarray
+    regions: np.ndarray | None
+
+
+class Picture(NamedTuple):
+    """A picture [H, W, 3] uint8, its mask [H, W] bool or None where the place is not known, its label 0 or 1."""
+
+    pixels: np.ndarray
+    mask: np.ndarray | None
+    label: int
+
+
+def products_of(records: Sequence[Record]) -> dict[tuple[str, str], tuple[list[Record], list[Record]]]:
+    """Products that can be judged, at most MOST of a set, by set and category.
+
+    Returns:
+        For each the pictures to judge, and other normals to draw references from.
+    """
+    groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    for record in records:
+        if record.split in ("fit", "calibrate"):
+            groups[record.dataset, record.category].append(record)
+    found: dict[tuple[str, str], tuple[list[Record], list[Record]]] = {}
+    for product, group in sorted(groups.items()):
+        if sum(dataset == product[0] for dataset, _ in found) == MOST:
+            continue
+        rng = np.random.default_rng(len(group))
+        mixed = [group[index] for index in rng.permutation(len(group))]
+        mixed.sort(key=lambda record: record.split)  # "calibrate" before "fit"
+        normal, anomalous = ([record for record in mixed if record.label == label] for label in (0, 1))
+        if anomalous and len(normal) >= PICTURES + LEAST:
+            found[product] = (normal[:PICTURES] + anomalous[:PICTURES], normal[PICTURES:])
+    return found
+
+
+def pictured(records: Sequence[Record]) -> Iterator[Picture]:
+    """Pictures of records, read one by one; the mask is None where the place of an anomaly is not known."""
+    for record in records:
+        pixels = record.read_image()
+        blank = np.zeros(pixels.shape[:2], bool)
+        mask = blank if not record.label else record.read_mask() if record.supervision == "mask" else None
+        yield Picture(pixels, mask, record.label)
+
+
+def own_product(number: int) -> tuple[list[Picture], list[np.ndarray]]:
+    """A drawn product: pictures to judge, half with a drawn defect, and references."""
+    rng = np.random.default_rng([SEED, number])
+    scene = draw_product(rng, (SIDE, SIDE))
+
+    def take() -> np.ndarray:
+        return variants(scene, rng)[0]
+
+    known = [take() for _ in range(1 + max(map(max, DRAWS)))]
+    tested = [Picture(normal, np.zeros(normal.shape[:2], bool), 0) for normal in (take() for _ in range(OWN_PICTURES))]
+    for index in range(OWN_PICTURES):
+        try:
+            drawn = draw_defect(take(), rng, None if index else "foreign_object")
+        except ValueError:  # nothing visible could be drawn here
+            continue
+        tested.append(Picture(drawn.image, drawn.mask, 1))
+    return tested, known
+
+
+def cases_of(
+    product: tuple[str, str],
+    tested: Iterable[Picture],
+    known: Sequence[np.ndarray],
+    judges: Mapping[bool, Sequence[LookModel]],
+) -> list[Case]:
+    """All cases of a product.
+
+    Args:
+        product: set and category.
+        tested: pictures to judge.
+        known: normal pictures [H, W, 3] uint8, enough for DRAWS.
+        judges: by whether they know the product, without gains; their towers are the same.
+    """
+    model = next(judge for group in judges.values() for judge in group)
+    vision = model.config.vision_config
+    size = fit_size(known[0].shape[1], known[0].shape[0], vision)
+    with torch.inference_mode():
+        seen = [see(model, normalise(resize(pixels, size), vision)[None]) for pixels in known]
+    memories = [
+        (joined([seen[index].part for index in draw], len(draw)), _usual_of([seen[index] for index in draw]))
+        for draw in DRAWS
+    ]
+    cases = []
+    for picture in tested:
+        fitted = resize(picture.pixels, fit_size(picture.pixels.shape[1], picture.pixels.shape[0], vision))
+        with torch.inference_mode():
+            features = model.tower(normalise(fitted, vision)[None])
+            high, wide = features.levels[0].shape[-2:]
+            shrink = min(1.0, MAP_SIDE / max(high, wide))
+            cells = (max(1, round(high * shrink)), max(1, round(wide * shrink)))
+            regions = regions_of(picture.mask, cells)
+            for memory, usual in memories:
+                differences = residuals(features.levels[1:], [memory])
+                distance = reference_distance(differences)
+                facts = float(top_distance(distance)[0]), float(bulk_distance(distance)[0]), usual
+                far = _drawn_at(distance, cells)
+                for familiar, judge in ((known, judge) for known, group in judges.items() for judge in group):
+                    output = judge.judge(features, differences)
+                    logits, score = _drawn_at(output.heatmap_logits, cells), float(output.score_logit[0])
+                    group = (*product, memory.count, familiar)
+                    cases.append(Case(group, picture.label, score, *facts, logits, far, regions))
+    return cases
+
+
+def _usual_of(seen: Sequence[Seen]) -> float | None:
+    """`References.usual` of these pictures; None for a single one."""
+    tops = []
+    for index, one in enumerate(seen):
+        others = [other.part for number, other in enumerate(seen) if number != index]
+        if others:
+            with torch.inference_mode():
+                differences = residuals(one.features.levels[1:], [joined(others, len(others))])
+                tops.append(float(top_distance(reference_distance(differences))[0]))
+    return float(np.mean(tops)) if tops else None
+
+
+def _drawn_at(drawn: Tensor, cells: tuple[int, int]) -> np.ndarray:
+    """A map [1, 1, H, W] at another size, [h, w]."""
+    return F.interpolate(drawn, cells, mode="bilinear", align_corners=False)[0, 0].numpy()
+
+
+def regions_of(mask: np.ndarray | None, cells: tuple[int, int]) -> np.ndarray | None:
+    """Numbered regions [h, w] of a mask [H, W] bool, 0 where it is normal; None for an anomaly of unknown place."""
+    return None if mask is None else ndimage.label(shrink_mask(mask, cells[::-1]), np.ones((3, 3)))[0]
