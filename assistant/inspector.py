@@ -332,7 +332,8 @@ class Inspector(LooksAtClips):
         """
         yes = self.yes_probability(look)
         verdict, confidence = self.calibration.verdict(yes)
-        if look.doubt:
+        lit = verdict == "normal" and bool(look.regions)
+        if look.doubt or (lit and look.clip is None):  # a lit place and "normal" beside it would be two answers
             verdict = "unsure"
         warnings = list(look.warnings)
         keys = (look,) if look.clip is None else look.clip.keys
@@ -344,8 +345,8 @@ class Inspector(LooksAtClips):
             )
         if verdict == "anomalous" and not look.regions:
             warnings.append("The verdict is anomalous, but the map shows no single place.")
-        if verdict == "normal" and look.regions:
-            warnings.append(f"The verdict is normal, but the map is lit ({look.regions[0].place}): look there.")
+        if lit:
+            warnings.append(f"The score says normal, but the map is lit ({look.regions[0].place}): look there.")
         if words_match_map(explanation, [one for key in keys for one in key.regions]) is False:
             warnings.append("The words name a place that the map does not show: trust the map.")
         spoken = says_yes(explanation)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from assistant.packaged import language_model
 from assistant.profiles import read_profile
 from assistant.prompts import DEFAULT_QUESTION
 from assistant.runtime import _FirstWordBias
-from assistant.types import MAX_MAP_SIDE, VERDICTS
+from assistant.types import MAX_MAP_SIDE, VERDICTS, Region
 from data.photos import photograph
 from data.synth import draw_defect
 
@@ -211,6 +212,17 @@ def test_disagreement_is_said(inspector, brick):
     warnings = inspector.finding(look, f"No. There is a crack in the {wrong}.").warnings
     assert any("place that the map does not show" in warning for warning in warnings)
     assert any("another answer than the verdict" in warning for warning in warnings)
+
+
+def test_a_lit_place_on_a_normal_picture_is_left_undecided(inspector, brick):
+    look = inspector.look(brick)
+    assert inspector.finding(look, "No.").verdict == "normal"
+    spot = Region((10, 10, 40, 40), "top left", 0.01, 0.8, 0.6, "darker", "compact")
+    lit = replace(look, regions=(spot,))
+    finding = inspector.finding(lit, "No.")
+    assert finding.verdict == "unsure" and any("map is lit (top left)" in warning for warning in finding.warnings)
+    assert "top left first" in "".join(inspector.ask(lit, "Can I ship it?"))
+    assert "nothing speaks against it" in "".join(inspector.ask(look, "Can I ship it?"))
 
 
 def test_score_and_words_that_differ_are_said(inspector, brick):
