@@ -333,7 +333,7 @@ class Inspector(LooksAtClips):
         yes = self.yes_probability(look)
         verdict, confidence = self.calibration.verdict(yes)
         lit = verdict == "normal" and bool(look.regions)
-        if look.doubt or (lit and look.clip is None):  # a lit place and "normal" beside it would be two answers
+        if look.doubt or (lit and look.references):  # a place unlike all references is not "normal", whatever the score
             verdict = "unsure"
         warnings = list(look.warnings)
         keys = (look,) if look.clip is None else look.clip.keys

@@ -227,8 +227,8 @@ class Finding:
     """The answer for one picture; the one schema for command line, HTTP and evaluation.
 
     Attributes:
-        verdict: the answer of words and look together, or "unsure" in the undecided band and where a place is lit
-            although the score says normal; never on the other side of the threshold than the score.
+        verdict: the answer of words and look together, or "unsure" in the undecided band and where a place differs
+            from all references although the score says normal; never on the other side of the threshold than the score.
         confidence: calibrated probability that the verdict is right, 0..1.
         verdict_probability: calibrated probability that something is wrong, from the language model's "Yes" against
             "No" as first word and from how far the score lies over its threshold, 0..1.

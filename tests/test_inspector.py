@@ -214,11 +214,13 @@ def test_disagreement_is_said(inspector, brick):
     assert any("another answer than the verdict" in warning for warning in warnings)
 
 
-def test_a_lit_place_on_a_normal_picture_is_left_undecided(inspector, brick):
+def test_a_place_unlike_the_references_on_a_normal_picture_is_left_undecided(inspector, brick):
     look = inspector.look(brick)
     assert inspector.finding(look, "No.").verdict == "normal"
     spot = Region((10, 10, 40, 40), "top left", 0.01, 0.8, 0.6, "darker", "compact")
-    lit = replace(look, regions=(spot,))
+    alone = inspector.finding(replace(look, regions=(spot,)), "No.")
+    assert alone.verdict == "normal" and any("map is lit (top left)" in warning for warning in alone.warnings)
+    lit = replace(look, regions=(spot,), references=1)
     finding = inspector.finding(lit, "No.")
     assert finding.verdict == "unsure" and any("map is lit (top left)" in warning for warning in finding.warnings)
     assert "top left first" in "".join(inspector.ask(lit, "Can I ship it?"))
