@@ -302,7 +302,9 @@ class Inspector(LooksAtClips):
         """What the runtime is given for a question: ids [1, T] and the look's tokens, None without a look."""
         head = None
         if look is not None:
-            head = self.processor.head(look) + ("" if asks_verdict(question) else verdict_text(look.evidence > 0))
+            head = self.processor.head(look)
+            if self.processor.tells_verdict and not asks_verdict(question):
+                head += verdict_text(look.evidence > 0)
         messages = conversation(question, history, head, self.processor.specials)
         tokens = None
         if look is not None:

@@ -56,6 +56,7 @@ class OneVisionProcessor(LookTwiceProcessor):
     """
 
     speaks_of_views = True
+    tells_verdict = False
     """The prompt holds every view, each with the base view's ordinary tokens only: the library's way with several."""
 
     def __init__(

@@ -65,6 +65,8 @@ class LookTwiceProcessor:
         ValueError: the tokenizer gives the placeholders other ids.
     """
 
+    tells_verdict = True
+    """The prompt has the look's verdict, as the language model was taught; see `prompts.verdict_text`."""
     speaks_of_views = False
     """Of several views the prompt holds the most suspicious one: a small model has learnt to speak of one look."""
 

@@ -14,6 +14,7 @@ from assistant import load
 from assistant.errors import ProfileError, WeightsError
 from assistant.gpu_share import GIB, limited
 from assistant.onevision_loading import read_checkpoint
+from assistant.packaged import native_bfloat16
 from tests.tiny_onevision import tiny_checkpoint, tiny_look
 
 pytestmark = pytest.mark.filterwarnings("ignore:The following device_map keys")  # the library's own, of a parameter
@@ -70,7 +71,7 @@ def test_limits_reach_the_librarys_own_placement(checkpoint, tmp_path, monkeypat
     monkeypatch.setattr("assistant.onevision_loading.limited", lambda share: {"cpu": GIB})
     inspector = load(str(weights), share_gpu=0.5)
     assert 0 <= inspector.look(np.full((60, 70, 3), 99, np.uint8)).score <= 1
-    size = (checkpoint / "model.safetensors").stat().st_size
+    size = (checkpoint / "model.safetensors").stat().st_size // (2 if native_bfloat16() else 1)  # of what is loaded
     monkeypatch.setattr("assistant.onevision_loading.limited", lambda share: {"cpu": size // 2})
     with pytest.raises(WeightsError, match="larger share of the GPU"):
         load(str(weights), share_gpu=0.5)
