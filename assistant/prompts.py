@@ -228,8 +228,8 @@ def use_words(verdict: Verdict, regions: Sequence[Region], kinds: Sequence[tuple
         return f"This picture cannot decide it: have a person check it{f', {where} first' if where else ''}."
     if not regions:
         return "Not before a person has checked it: it looks anomalous, though the map shows no single place."
-    kind = f"It looks like this: {kinds[0][0]}, {where}" if kinds else f"Something is wrong at {where}"
-    return f"Not before a person has checked it. {kind}, {percent(regions[0].area)} of the picture."
+    kind = kinds[0][0] if kinds else "something is wrong"
+    return f"Not before a person has checked it: {kind} at {where}, {percent(regions[0].area)} of the picture."
 
 
 def words_match_map(text: str, regions: Sequence[Region]) -> bool | None:
