@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from assistant.configuration import LookTwiceHeatmapConfig, LookTwiceSelectorConfig, LookTwiceVisionConfig
 from assistant.look_twice import Selection
-from assistant.reference import RESIDUALS, Residuals
+from assistant.reference import RESIDUALS, Residuals, top_mean
 from assistant.reference_gain import ReferenceGain
 
 
@@ -75,12 +75,6 @@ def score_fusion(levels: int) -> nn.Linear:
         layer.weight.copy_(torch.tensor([[0.3, 0.7, *[0.0] * levels]]))
         layer.bias.zero_()
     return layer
-
-
-def top_mean(logits: Tensor, share: float) -> Tensor:
-    """Mean of the highest `share` (0..1) of the cells of [B, 1, H, W] -> [B]."""
-    flat = logits.flatten(1)
-    return flat.topk(max(1, round(flat.shape[1] * share)), dim=1).values.mean(dim=1)
 
 
 def map_summary(logits: Tensor, features: Tensor, cells: tuple[int, int]) -> Tensor:

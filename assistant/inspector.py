@@ -289,7 +289,8 @@ class Inspector(LooksAtClips):
             yield said  # measured: the language model has learned from pictures alone
             return
         if look is not None and asks_use(question):
-            yield use_words(self.finding(look, "").verdict, look.regions, look.kinds)
+            thing = "picture" if look.clip is None else "clip"
+            yield use_words(self.finding(look, "").verdict, look.regions, look.kinds, thing)
             return
         ids, tokens = self.prompt(look, question, history)
         judged = look is not None and asks_verdict(question)

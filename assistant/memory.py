@@ -14,7 +14,7 @@ from torch import Tensor
 from assistant.calibration import Calibration
 from assistant.familiar import Familiar
 from assistant.modeling import LookModel
-from assistant.reference import References, Residuals, reference_distance, residuals, top_distance
+from assistant.reference import References, Residuals, residuals
 from assistant.vision import VisionFeatures
 
 MAX_ROWS = 32
@@ -77,12 +77,7 @@ def assemble(
     known = familiar.known(descriptors) if familiar else 0.0
     kept = kept_of(model, seen)
     memory = replace(joined([seen[index].part for index in kept], len(seen)), known=known)
-    held = {}
-    for index in range(min(len(seen), MAX_JUDGED)):
-        others = [seen[other].part for other in kept if other != index]
-        if others:
-            against = memory if index not in kept else replace(joined(others, len(others)), known=known)
-            held[index] = _differences(seen[index].features, against)
+    held = held_out(seen, memory, kept)
     strange = _strangers(descriptors, calibration.match_cut)
     notes = []
     if strange and 2 * len(strange) < len(seen):
@@ -96,24 +91,33 @@ def assemble(
         notes.append(f"Reference {number} looks anomalous against the other references: please check it.")
     alike = {index: differences for index, differences in alike.items() if index not in odd}
     normals = tuple(_logits(model, seen, alike).values())
-    return References(
-        memory.levels, len(seen), descriptors, normals, tuple(notes), _usual(alike.values()), known
-    )  # fmt: skip
+    return References(memory.levels, len(seen), descriptors, normals, tuple(notes), usual_of(alike.values()), known)
+
+
+def held_out(seen: Sequence[Seen], memory: References, kept: Sequence[int]) -> dict[int, Residuals]:
+    """What differs of each picture, at most MAX_JUDGED, from the others that a memory keeps; {} for a single one."""
+    held = {}
+    for index in range(min(len(seen), MAX_JUDGED)):
+        others = [seen[other].part for other in kept if other != index]
+        if others:
+            against = memory if index not in kept else replace(joined(others, len(others)), known=memory.known)
+            held[index] = _differences(seen[index].features, against)
+    return held
 
 
 def _differences(features: VisionFeatures, memory: References) -> Residuals:
     return residuals(features.levels[1:], [memory] * len(features.tokens))
 
 
-def _usual(held: Iterable[Residuals]) -> float | None:
-    """How far pictures are from the others in the mean, of several views the farthest; None where there is none."""
-    tops = [float(top_distance(reference_distance(differences)).amax()) for differences in held]
+def usual_of(held: Iterable[Residuals]) -> float | None:
+    """`References.usual`: how far pictures are from the others in the mean, of several views the farthest."""
+    tops = [float(differences.top.amax()) for differences in held]
     return float(np.mean(tops)) if tops else None
 
 
 def _logits(model: LookModel, seen: Sequence[Seen], held: Mapping[int, Residuals]) -> dict[int, float]:
     """Fused image logits of pictures held against the others, by their index."""
-    usual = _usual(held.values())
+    usual = usual_of(held.values())
     if usual is None:
         return {}
     return {

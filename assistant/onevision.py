@@ -12,11 +12,11 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling, CausalLMOu
 
 from assistant.anyres import Views, join_views, stitch
 from assistant.expert import ExpertSelector, ViewSelection
-from assistant.heatmap import HeatmapHead, score_fusion, top_mean
+from assistant.heatmap import HeatmapHead, score_fusion
 from assistant.kinds import KindHead
 from assistant.modeling import LookOutput
 from assistant.onevision_config import OneVisionConfig
-from assistant.reference import VARIANTS, References, Residuals, mirrored, own_summary, residuals
+from assistant.reference import VARIANTS, References, Residuals, mirrored, own_summary, residuals, top_mean
 from assistant.siglip import SiglipTower, ViewFeatures
 
 TOP_SHARE = 0.004

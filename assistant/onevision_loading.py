@@ -204,9 +204,8 @@ def read_checkpoint(
         if info["missing_keys"]:  # the library would begin with random ones
             raise WeightsError(f"The checkpoint {folder.name} has no tensor {min(info['missing_keys'])}.")
         places = {str(place) for place in (getattr(llava, "hf_device_map", None) or {}).values()}
-        if "disk" in places or (
-            len(places) > 1 and "cpu" in places
-        ):  # its weights come and go: a look has no device to be on
+        # weights that come and go: a look has no device to be on
+        if "disk" in places or (len(places) > 1 and "cpu" in places):
             raise WeightsError(f"The checkpoint {folder.name} does not fit on the GPUs it was given.", TOO_LARGE)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         return llava, tokenizer, AutoImageProcessor.from_pretrained(folder, local_files_only=True)

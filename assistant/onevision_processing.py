@@ -55,8 +55,8 @@ class OneVisionProcessor(LookTwiceProcessor):
         ValueError: the tokenizer has no token with the checkpoint's `image_token_id`.
     """
 
+    tells_verdict = False  # its training data tells none
     speaks_of_views = True
-    tells_verdict = False
     """The prompt holds every view, each with the base view's ordinary tokens only: the library's way with several."""
 
     def __init__(

@@ -214,18 +214,21 @@ def asks_use(question: str) -> bool:
     return _ASKS_USE.match(question) is not None
 
 
-def use_words(verdict: Verdict, regions: Sequence[Region], kinds: Sequence[tuple[str, float]]) -> str:
+def use_words(
+    verdict: Verdict, regions: Sequence[Region], kinds: Sequence[tuple[str, float]], thing: str = "picture"
+) -> str:
     """The answer to `asks_use`, from the verdict and what was measured: a decision is not left to how words come out.
 
     Args:
         verdict: of the finding.
         regions, kinds: of the look, the most suspicious region and the likeliest kind first.
+        thing: "picture" or "clip", what was looked at.
     """
     where = f"the {regions[0].place}" if regions else ""
     if verdict == "normal":
-        return "From this picture nothing speaks against it: it looks normal."
+        return f"From this {thing} nothing speaks against it: it looks normal."
     if verdict == "unsure":
-        return f"This picture cannot decide it: have a person check it{f', {where} first' if where else ''}."
+        return f"This {thing} cannot decide it: have a person check it{f', {where} first' if where else ''}."
     if not regions:
         return "Not before a person has checked it: it looks anomalous, though the map shows no single place."
     kind = kinds[0][0] if kinds else "something is wrong"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -48,7 +48,7 @@ class References:
         descriptors: [n, D] unit vectors, the pictures' pooled last level; [0, 0] when they are not kept.
         normals: fused image logits of the pictures, each held against the others; what a threshold is made from.
         notes: what was noticed about the pictures, one sentence each.
-        usual: mean `top_distance` of the pictures, each held against the others, 0..2; None for a single picture,
+        usual: mean `Residuals.top` of the pictures, each held against the others, 0..2; None for a single picture,
             of which nothing says how far apart two normal ones are.
         known: 0..1, how far the product is one that the model was trained on, see `familiar.Familiar.known`.
     """
@@ -80,6 +80,30 @@ class Residuals:
     given: Tensor
     usual: Tensor | None = None
     known: Tensor | None = None
+
+    @cached_property
+    def distance(self) -> Tensor:
+        """How far each place is from anything that the references show: the mean over the levels by LEVEL_WEIGHTS.
+
+        [B, 1, h, w] at the finest residual level, 0..2; 0 without references. Made once for map and score.
+        """
+        size = self.maps[0].shape[-2:]
+        weights = LEVEL_WEIGHTS[: len(self.maps)]
+        levels = [
+            weight * F.interpolate(level[:, 1:2], size=size, mode="bilinear", align_corners=False)
+            for weight, level in zip(weights, self.maps, strict=True)
+        ]
+        return torch.stack(levels).sum(dim=0) / sum(weights)
+
+    @property
+    def top(self) -> Tensor:
+        """[B] mean `distance` of the farthest TOP_SHARE of the places: what counts for a whole picture."""
+        return top_mean(self.distance, TOP_SHARE)
+
+    @property
+    def bulk(self) -> Tensor:
+        """[B] quantile BULK of `distance`: a defect fills less than the rest of a picture."""
+        return self.distance.flatten(1).quantile(BULK, dim=1)
 
 
 def mirrored(pixel_values: Tensor) -> Tensor:
@@ -161,36 +185,16 @@ def own_summary(differences: Residuals) -> list[Tensor]:
     """How much the oddest OWN_SHARE of each picture differs from the rest of it, one [B] a level, of order 1."""
     summary = []
     for level in differences.maps:
-        own = level[:, 0].flatten(1)
-        top = own.topk(max(1, round(own.shape[1] * OWN_SHARE)), dim=1).values.mean(dim=1)
-        summary.append((top - 0.5) * 10)  # pictures differ by about 0.1 around a distance of 0.5
+        summary.append(
+            (top_mean(level[:, :1], OWN_SHARE) - 0.5) * 10
+        )  # pictures differ by about 0.1 around a distance of 0.5
     return summary
 
 
-def reference_distance(differences: Residuals) -> Tensor:
-    """How far each place is from anything that the references show: the weighted mean over the levels.
-
-    Returns:
-        [B, 1, h, w] at the finest residual level, distances 0..2; 0 without references.
-    """
-    size = differences.maps[0].shape[-2:]
-    weights = LEVEL_WEIGHTS[: len(differences.maps)]
-    levels = [
-        weight * F.interpolate(level[:, 1:2], size=size, mode="bilinear", align_corners=False)
-        for weight, level in zip(weights, differences.maps, strict=True)
-    ]
-    return torch.stack(levels).sum(dim=0) / sum(weights)
-
-
-def top_distance(distance: Tensor) -> Tensor:
-    """Mean of the farthest TOP_SHARE of the cells of [B, 1, h, w] -> [B]."""
-    flat = distance.flatten(1)
-    return flat.topk(max(1, round(flat.shape[1] * TOP_SHARE)), dim=1).values.mean(dim=1)
-
-
-def bulk_distance(distance: Tensor) -> Tensor:
-    """Quantile BULK of the cells of [B, 1, h, w] -> [B]: a defect fills less than the rest of a picture."""
-    return distance.flatten(1).quantile(BULK, dim=1)
+def top_mean(logits: Tensor, share: float) -> Tensor:
+    """Mean of the highest `share` (0..1) of the cells of [B, 1, H, W] -> [B]."""
+    flat = logits.flatten(1)
+    return flat.topk(max(1, round(flat.shape[1] * share)), dim=1).values.mean(dim=1)
 
 
 def nearest_residual(unit: Tensor, known: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from assistant.reference import Residuals, bulk_distance, reference_distance, top_distance
+from assistant.reference import Residuals
 
 
 class ReferenceGain(nn.Module):
@@ -37,21 +37,20 @@ class ReferenceGain(nn.Module):
 
     def forward(self, differences: Residuals) -> Tensor:
         """[B] to be added to the image logits; 0 without references."""
-        distance = reference_distance(differences)
-        above = top_distance(distance) - self.usual(differences, distance)
-        return differences.given * self._mixed(self.score, differences) * above
+        if not bool(differences.given.any()):
+            return torch.zeros_like(differences.given)
+        return differences.given * self._mixed(self.score, differences) * (differences.top - self.usual(differences))
 
     def on_map(self, differences: Residuals, size: tuple[int, int]) -> Tensor:
         """[B, 1, height, width] of `size`, to be added to the map's logits; 0 without references."""
-        distance = reference_distance(differences)
-        above = distance - self.usual(differences, distance).view(-1, 1, 1, 1)
+        above = differences.distance - self.usual(differences).view(-1, 1, 1, 1)
         above = F.interpolate(above, size=size, mode="bilinear", align_corners=False)
         gain, bias = (self._mixed(value, differences).view(-1, 1, 1, 1) for value in (self.drawn, self.bias))
         return differences.given.view(-1, 1, 1, 1) * (gain * above + bias)
 
-    def usual(self, differences: Residuals, distance: Tensor) -> Tensor:
-        """`top_distance` that a normal picture would have, [B]: of the references, or estimated."""
-        estimate = self.lone[0] + self.lone[1] * torch.minimum(bulk_distance(distance), self.lone[2])
+    def usual(self, differences: Residuals) -> Tensor:
+        """`Residuals.top` that a normal picture would have, [B]: of the references, or estimated."""
+        estimate = self.lone[0] + self.lone[1] * torch.minimum(differences.bulk, self.lone[2])
         if differences.usual is None:
             return estimate
         return torch.where(differences.usual.isnan(), estimate, differences.usual)

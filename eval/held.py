@@ -11,11 +11,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from assistant.heatmap import top_mean
 from assistant.inspector import Inspector
 from assistant.memory import Seen, assemble, kept_of, see
 from assistant.processing import fit_size
-from assistant.reference import References
+from assistant.reference import References, top_mean
 from assistant.vision import VisionFeatures
 from data.schema import Record
 from eval.compared import Pair, against, nearest_of, own_maps, together

@@ -1,12 +1,11 @@
 """How far normal references count beside what was trained, in the map and in the score.
 
-    python -m finetune.fusion --data DIR [--stranger PROFILE | --features RUN/features [--folds RUN]]
+    python -m finetune.fusion --data DIR [--stranger PROFILE] [--profile NAME]
 
 A few numbers are chosen, each from a short list, so that nothing can be overfitted: pictures of the training folds are
-held against references of their product and judged twice, by the shipped weights, which know the product, and by
-weights that never saw its set: those of another profile, or a short run of `finetune.leave_out`. Without either only
-drawn products, which are new to everyone, say how far references count on new ones. What the numbers do stands in
-`assistant.reference_gain`.
+held against references of their product and judged twice, by the shipped weights, which know the product, and by those
+of another profile that never saw its set. Without one only drawn products, which are new to everyone, say how far
+references count on new ones. What the numbers do stands in `assistant.reference_gain`.
 """
 
 from __future__ import annotations
@@ -26,10 +25,8 @@ from assistant.modeling import LookModel
 from assistant.profiles import Profile, read_profile
 from assistant.weights import LOOK_FILE, LOOK_PARTS, load_parts, save_parts
 from data.schema import Record
-from finetune.features import feature_files
 from finetune.gain_cases import DRAWS, OWN_PRODUCTS, Case, cases_of, own_product, pictured, products_of
 from finetune.gain_choices import choose
-from finetune.leave_out import Variant, groups_in, stage_of
 from finetune.records import training_records
 from finetune.references import OWN_SET
 from finetune.stage import new_model
@@ -41,19 +38,6 @@ def clear_gains(model: LookModel) -> LookModel:
         for parameter in model.heatmap.references.parameters():
             parameter.zero_()
     return model
-
-
-def judges_of(
-    chosen: Profile, records: Sequence[Record], files: list[Path], folds: Path, steps: int
-) -> list[tuple[tuple[str, ...], LookModel]]:
-    """The short runs of `finetune.leave_out`, with the sets that each never saw; what is missing is trained."""
-    found = []
-    for number, group in groups_in(records):
-        model = new_model(chosen)
-        torch.manual_seed(0)
-        stage_of(model, files, group, folds / f"{Variant.base}-{number}", steps, Variant.base)
-        found.append((group, clear_gains(model.eval())))
-    return found
 
 
 def shipped(chosen: Profile) -> LookModel:
@@ -81,21 +65,12 @@ def main(
     stranger: Annotated[
         str, typer.Option(help="A profile that has not learned from most sets judges products as new.")
     ] = "",
-    features: Annotated[
-        Path | None, typer.Option(help="Cached features of the look stage: short runs without each set judge as well.")
-    ] = None,
-    folds: Annotated[Path, typer.Option(help="Run folder of finetune.leave_out; what is missing is trained.")] = Path(
-        "runs/leave-out"
-    ),
-    steps: Annotated[int, typer.Option(min=1, help="Steps of each of its runs.")] = 300,
     profile: Annotated[str, typer.Option(help="Its look.safetensors gets the new weights.")] = "embedded",
 ) -> None:
     """Chooses the gains and rewrites the look weights."""
     chosen = read_profile(profile)
     records = training_records(data, chosen)
     strangers = stranger_of(stranger, records) if stranger else []
-    if features is not None:
-        strangers += judges_of(chosen, records, feature_files(features), folds, steps)
     model = shipped(chosen)
     cases: list[Case] = []
     for product, (tested, known) in tqdm(products_of(records).items(), desc="products"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
 
-from assistant.memory import Seen, joined, see
+from assistant.memory import Seen, held_out, joined, see, usual_of
 from assistant.modeling import LookModel
 from assistant.processing import fit_size, normalise, resize
-from assistant.reference import bulk_distance, reference_distance, residuals, top_distance
+from assistant.reference import References, residuals
 from data.products import draw_product
 from data.schema import Record
 from data.synth import draw_defect
@@ -49,10 +49,10 @@ class Case:
         group: set, category, number of references, and whether the judge knows the product.
         label: 0 or 1.
         score: fused image logit without the references' gain.
-        top, bulk: of the distances to the references, see `assistant.reference`.
+        top, bulk: of `assistant.reference.Residuals`.
         usual: of the references, None for a single one.
         logits: [h, w] of the map without the references' gain.
-        distance: [h, w] of `reference_distance`.
+        distance: [h, w] of `Residuals.distance`.
         regions: [h, w] int, numbered connected regions of the mask, 0 for normal; None where it is not known.
     """
 
@@ -145,10 +145,7 @@ def cases_of(
     size = fit_size(known[0].shape[1], known[0].shape[0], vision)
     with torch.inference_mode():
         seen = [see(model, normalise(resize(pixels, size), vision)[None]) for pixels in known]
-    memories = [
-        (joined([seen[index].part for index in draw], len(draw)), _usual_of([seen[index] for index in draw]))
-        for draw in DRAWS
-    ]
+        memories = [_memory_of([seen[index] for index in draw]) for draw in DRAWS]
     cases = []
     for picture in tested:
         fitted = resize(picture.pixels, fit_size(picture.pixels.shape[1], picture.pixels.shape[0], vision))
@@ -158,11 +155,10 @@ def cases_of(
             shrink = min(1.0, MAP_SIDE / max(high, wide))
             cells = (max(1, round(high * shrink)), max(1, round(wide * shrink)))
             regions = regions_of(picture.mask, cells)
-            for memory, usual in memories:
+            for memory in memories:
                 differences = residuals(features.levels[1:], [memory])
-                distance = reference_distance(differences)
-                facts = float(top_distance(distance)[0]), float(bulk_distance(distance)[0]), usual
-                far = _drawn_at(distance, cells)
+                facts = float(differences.top[0]), float(differences.bulk[0]), memory.usual
+                far = _drawn_at(differences.distance, cells)
                 for familiar, judge in ((known, judge) for known, group in judges.items() for judge in group):
                     output = judge.judge(features, differences)
                     logits, score = _drawn_at(output.heatmap_logits, cells), float(output.score_logit[0])
@@ -171,16 +167,9 @@ def cases_of(
     return cases
 
 
-def _usual_of(seen: Sequence[Seen]) -> float | None:
-    """`References.usual` of these pictures; None for a single one."""
-    tops = []
-    for index, one in enumerate(seen):
-        others = [other.part for number, other in enumerate(seen) if number != index]
-        if others:
-            with torch.inference_mode():
-                differences = residuals(one.features.levels[1:], [joined(others, len(others))])
-                tops.append(float(top_distance(reference_distance(differences))[0]))
-    return float(np.mean(tops)) if tops else None
+def _memory_of(seen: Sequence[Seen]) -> References:
+    memory = joined([one.part for one in seen], len(seen))
+    return replace(memory, usual=usual_of(held_out(seen, memory, range(len(seen))).values()))
 
 
 def _drawn_at(drawn: Tensor, cells: tuple[int, int]) -> np.ndarray:

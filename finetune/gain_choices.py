@@ -17,9 +17,9 @@ from assistant.reference_gain import ReferenceGain
 from finetune.gain_cases import Case
 
 MAP_GAINS = (0.0, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 16.0)
-"""Logits of the map for each unit of `reference_distance`."""
+"""Logits of the map for each unit of `Residuals.distance`."""
 SCORE_GAINS = (0.0, 2.0, 4.0, 6.0, 8.0, 12.0, 16.0, 20.0, 30.0)
-"""Logits of the score for each unit of `top_distance`."""
+"""Logits of the score for each unit of `Residuals.top`."""
 SLOPES = (0.0, 0.5, 0.75, 1.0, 1.25)
 """How much farther the farthest places of a normal picture are for each unit that it is farther as a whole,"""
 KNEES = (0.4, 0.45, 0.5, 0.55)

@@ -25,9 +25,9 @@ from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
 from assistant.command import run
-from assistant.heatmap import top_mean
 from assistant.modeling import LookModel
 from assistant.profiles import read_profile
+from assistant.reference import top_mean
 from data.schema import Record
 from finetune.features import feature_files, make_features, read_batch
 from finetune.look import fit

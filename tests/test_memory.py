@@ -17,7 +17,7 @@ from assistant.errors import MediaError, MemoryFileError, RateError
 from assistant.familiar import Familiar
 from assistant.inspector import Inspector
 from assistant.memory import _odd, _strangers, distance_to
-from assistant.reference import VARIANTS
+from assistant.reference import VARIANTS, residuals
 from assistant.types import MAX_REFERENCES
 from tests.tiny import tiny_inspector
 
@@ -81,12 +81,33 @@ def test_a_memory_is_bounded_and_still_judges_what_it_left_out(tiny, monkeypatch
     assert same(held, tiny.remember(pictures[::-1]))
 
 
+def test_what_is_usual_is_how_far_each_reference_is_from_the_others(tiny):
+    pictures = [picture(0), picture(1), picture(2)]
+    memory = tiny.remember(pictures)
+    tops = []
+    for index, one in enumerate(pictures):
+        others = tiny.remember([other for number, other in enumerate(pictures) if number != index])
+        features = tiny.model.look_model.tower(tiny.processor.pixels(one))
+        tops.append(float(residuals(features.levels[1:], [others]).top[0]))
+    assert memory.usual == pytest.approx(np.mean(tops), abs=1e-4) and memory.usual > 0
+    assert tiny.remember(pictures[:1]).usual is None and memory.known == 0
+
+
+def test_how_far_a_product_is_known_comes_from_what_the_model_knows():
+    model = tiny_inspector()
+    pictures = [picture(0), picture(1)]
+    centres = model.remember(pictures).descriptors
+    model.familiar = Familiar(centres, 0.5, torch.ones(2, dtype=torch.bool), 0.1, 0.3)
+    assert model.remember(pictures).known == 1
+
+
 def test_a_kept_memory_gives_the_same_look(tiny, tmp_path):
-    held = replace(tiny.remember([picture(0), picture(1)]), notes=("A note.",))
+    held = replace(tiny.remember([picture(0), picture(1)]), notes=("A note.",), known=0.25)
     tiny.save_references(held, tmp_path / "good.safetensors")
     assert [file.name for file in tmp_path.iterdir()] == ["good.safetensors"]
     read = tiny.load_references(tmp_path / "good.safetensors")
     assert same(held, read) and (held.count, held.normals, held.notes) == (read.count, read.normals, read.notes)
+    assert (held.usual, held.known) == (read.usual, read.known) and held.usual > 0
     one, other = tiny.look(picture(4), held), tiny.look(picture(4), read)
     assert (one.score, one.threshold, one.warnings) == (other.score, other.threshold, other.warnings)
 

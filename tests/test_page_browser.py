@@ -13,7 +13,7 @@ from PIL import Image
 
 from assistant.corrections import CorrectionStore
 from data.photos import photograph
-from tests.chromium import WAIT, browser, needs_chromium  # noqa: F401
+from tests.chromium import browser, needs_chromium, watched  # noqa: F401
 from tests.test_app import Served, served  # noqa: F401
 
 if TYPE_CHECKING:
@@ -29,22 +29,8 @@ pytestmark = [
 
 @pytest.fixture(params=[(1280, 900, "light"), (390, 844, "dark")], ids=["desktop", "phone"])
 def page(request: pytest.FixtureRequest, browser: sync_api.Browser, served: Served) -> Iterator[sync_api.Page]:  # noqa: F811
-    width, height, scheme = request.param
-    opened = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
-    opened.set_default_timeout(WAIT)
-    problems: list[str] = []
-    opened.on("console", lambda said: problems.append(said.text) if said.type == "error" else None)
-    opened.on("pageerror", lambda error: problems.append(str(error)))
-    opened.goto(served.url)
-    opened.wait_for_selector("#examples .thumbnail-item")
-    yield opened
-    assert opened.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page scrolls sideways"
-    silent = opened.evaluate(
-        "[...document.images].filter(image => !image.alt).map(image => image.outerHTML.slice(0, 300))"
-    )
-    assert silent == [], "a picture has no text"
-    assert problems == []
-    opened.close()
+    with watched(browser, served.url, *request.param) as opened:
+        yield opened
 
 
 def settled(page: sync_api.Page) -> None:

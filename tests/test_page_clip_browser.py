@@ -10,7 +10,7 @@ import pytest
 
 from app import Limits, build, serve
 from assistant.desk import Desk
-from tests.chromium import WAIT, browser, needs_chromium  # noqa: F401
+from tests.chromium import browser, needs_chromium, watched  # noqa: F401
 from tests.clipmaker import moving_square, write_clip, write_sound
 from tests.spotted import DRAFT, Spotted
 from tests.test_app import close
@@ -38,19 +38,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(params=[(1280, 900, "light"), (390, 844, "dark")], ids=["desktop", "phone"])
 def page(request: pytest.FixtureRequest, browser: sync_api.Browser, url: str) -> Iterator[sync_api.Page]:  # noqa: F811
-    width, height, scheme = request.param
-    opened = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
-    opened.set_default_timeout(WAIT)
-    problems: list[str] = []
-    opened.on("console", lambda said: problems.append(said.text) if said.type == "error" else None)
-    opened.on("pageerror", lambda error: problems.append(str(error)))
-    opened.goto(url)
-    opened.wait_for_selector("#examples .thumbnail-item")
-    yield opened
-    assert opened.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page scrolls sideways"
-    assert opened.evaluate("[...document.images].filter(image => !image.alt).length") == 0, "a picture has no text"
-    assert problems == []
-    opened.close()
+    with watched(browser, url, *request.param) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")

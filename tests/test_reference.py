@@ -10,15 +10,12 @@ from assistant.reference import (
     VARIANTS,
     References,
     Residuals,
-    bulk_distance,
     directions,
     mirrored,
     nearest_residual,
     own_residual,
     place_residual,
-    reference_distance,
     residuals,
-    top_distance,
 )
 
 
@@ -101,11 +98,10 @@ def test_the_distance_is_nothing_without_references_and_grows_with_the_differenc
     odd = level.clone()
     odd[0, :, 8:10, 2:4] = torch.tensor([0.0, 0.0, 0.0, 1.0])[:, None, None]
     alone, same, differs = (
-        reference_distance(residuals((seen,) * 3, [held]))
-        for seen, held in ((odd, None), (level, memory), (odd, memory))
+        residuals((seen,) * 3, [held]) for seen, held in ((odd, None), (level, memory), (odd, memory))
     )
-    assert not alone.any() and differs.shape == (1, 1, 12, 12)
-    assert top_distance(differs) > top_distance(same) + 0.5 and differs[0, 0, 2, 9] < 0.01
+    assert not alone.distance.any() and differs.distance.shape == (1, 1, 12, 12)
+    assert differs.top > same.top + 0.5 and differs.distance[0, 0, 2, 9] < 0.01
 
 
 def test_levels_count_by_their_weight_and_a_top_is_the_mean_of_the_farthest():
@@ -114,11 +110,11 @@ def test_levels_count_by_their_weight_and_a_top_is_the_mean_of_the_farthest():
         level[:, 1] = value
     maps[0][0, 1, 0, :2] = 1.1
     weights = torch.tensor(LEVEL_WEIGHTS[:3])
-    distance = reference_distance(residuals_of(maps))
+    found = residuals_of(maps)
     usual = float((torch.tensor([0.1, 0.2, 0.4]) * weights).sum() / weights.sum())
-    assert float(distance[0, 0, 5, 5]) == pytest.approx(usual)
-    assert float(top_distance(distance)[0]) == pytest.approx(usual + float(weights[0] / weights.sum()))  # 2 of 100
-    assert float(bulk_distance(distance)[0]) == pytest.approx(usual)
+    assert float(found.distance[0, 0, 5, 5]) == pytest.approx(usual)
+    assert float(found.top[0]) == pytest.approx(usual + float(weights[0] / weights.sum()))  # 2 of 100
+    assert float(found.bulk[0]) == pytest.approx(usual)
 
 
 def residuals_of(maps):
