@@ -290,7 +290,8 @@ class Inspector(LooksAtClips):
             return
         if look is not None and asks_use(question):
             thing = "picture" if look.clip is None else "clip"
-            yield use_words(self.finding(look, "").verdict, look.regions, look.kinds, thing)
+            found = self.finding(look, "")
+            yield use_words(found.verdict, found.confidence, look.regions, look.kinds, thing)
             return
         ids, tokens = self.prompt(look, question, history)
         judged = look is not None and asks_verdict(question)

@@ -215,18 +215,22 @@ def asks_use(question: str) -> bool:
 
 
 def use_words(
-    verdict: Verdict, regions: Sequence[Region], kinds: Sequence[tuple[str, float]], thing: str = "picture"
+    verdict: Verdict,
+    confidence: float,
+    regions: Sequence[Region],
+    kinds: Sequence[tuple[str, float]],
+    thing: str = "picture",
 ) -> str:
     """The answer to `asks_use`, from the verdict and what was measured: a decision is not left to how words come out.
 
     Args:
-        verdict: of the finding.
+        verdict, confidence: of the finding.
         regions, kinds: of the look, the most suspicious region and the likeliest kind first.
         thing: "picture" or "clip", what was looked at.
     """
     where = f"the {regions[0].place}" if regions else ""
     if verdict == "normal":
-        return f"From this {thing} nothing speaks against it: it looks normal."
+        return f"From this {thing} nothing speaks against it: it looks normal, {100 * confidence:.0f} % sure."
     if verdict == "unsure":
         return f"This {thing} cannot decide it: have a person check it{f', {where} first' if where else ''}."
     if not regions:

@@ -42,4 +42,6 @@ class Rules:
                 raise gr.Error(str(error), print_exception=False) from None
             return here
 
-        self.box.blur(rule, [self.box, talk], [talk], api_name="rules", **quiet)
+        # as it is written, not only when the box is left: the next question may come with the same click
+        typed = [self.box.input, self.box.blur]
+        gr.on(typed, rule, [self.box, talk], [talk], api_name="rules", trigger_mode="always_last", **quiet)

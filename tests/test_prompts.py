@@ -177,10 +177,11 @@ def test_other_questions_are_not_for_use(question):
 
 def test_a_decision_follows_verdict_and_measures():
     spot = Region((0, 0, 4, 4), "top left", 0.021, 0.9, 0.7, "brighter", "compact")
-    assert use_words("normal", (), ()) == "From this picture nothing speaks against it: it looks normal."
-    assert use_words("unsure", (spot,), ()).endswith("have a person check it, the top left first.")
-    assert "top left, 2.1 % of the picture" in use_words("anomalous", (spot,), (("crack", 0.8),))
-    assert "crack" in use_words("anomalous", (spot,), (("crack", 0.8),))
-    assert "no single place" in use_words("anomalous", (), (("crack", 0.8),))
-    said = [use_words(verdict, (spot,), ()) for verdict in ("anomalous", "unsure")]
+    sure = "From this clip nothing speaks against it: it looks normal, 61 % sure."
+    assert use_words("normal", 0.61, (), (), "clip") == sure
+    assert use_words("unsure", 0.5, (spot,), ()).endswith("have a person check it, the top left first.")
+    assert "top left, 2.1 % of the picture" in use_words("anomalous", 0.9, (spot,), (("crack", 0.8),))
+    assert "crack" in use_words("anomalous", 0.9, (spot,), (("crack", 0.8),))
+    assert "no single place" in use_words("anomalous", 0.9, (), (("crack", 0.8),))
+    said = [use_words(verdict, 0.9, (spot,), ()) for verdict in ("anomalous", "unsure")]
     assert all(set(places_in(words)) == {"top left"} for words in said)
