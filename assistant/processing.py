@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import torch
@@ -141,14 +141,16 @@ class LookTwiceProcessor:
             self._text(messages, answer_follows), return_tensors="pt", add_special_tokens=False
         ).input_ids
 
-    def supervised(self, messages: list[dict[str, str]]) -> tuple[Tensor, Tensor]:
+    def supervised(self, messages: list[dict[str, str]], given: Collection[int] = ()) -> tuple[Tensor, Tensor]:
         """A whole conversation for training.
 
         Args:
             messages: ending with an assistant's message.
+            given: indexes of assistant's messages that are read and not learned.
 
         Returns:
-            (ids [T], labels [T]) int64; labels are -100 everywhere but on the assistant's words and their end token.
+            (ids [T], labels [T]) int64; labels are -100 everywhere but on the assistant's words and their end token,
+            where they are learned.
         """
         ids: list[int] = []
         labels: list[int] = []
@@ -159,10 +161,10 @@ class LookTwiceProcessor:
             prompt = self._text(messages[:index], True)
             whole = self._text(messages[: index + 1], False)
             # segments meet at special tokens, so that tokens of the parts are the tokens of the whole
-            for text, answer in ((prompt[len(done) :], False), (whole[len(prompt) :], True)):
+            for text, learned in ((prompt[len(done) :], False), (whole[len(prompt) :], index not in given)):
                 part = self.tokenizer(text, add_special_tokens=False).input_ids
                 ids += part
-                labels += part if answer else [-100] * len(part)
+                labels += part if learned else [-100] * len(part)
             done = whole
         return torch.tensor(ids), torch.tensor(labels)
 

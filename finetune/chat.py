@@ -44,9 +44,13 @@ PRODUCTS = {
     "crackforest": "pavement",
 }  # fmt: skip
 RIGHT = 0.8
-"""Share of the conversations about looks whose verdict is right: only there may an answer follow it."""
+"""Share of the conversations with follow-up questions about looks whose verdict is right: only there may an answer
+follow it."""
 STRAIGHT = 0.15
 """Share of the conversations that begin with a question other than "is anything wrong?"."""
+VERDICT = 0.4
+"""Share of the conversations that are the question for the verdict and its answer: it is asked most, and its answer is
+learned only where the prompt does not tell it."""
 LEAST_KIND = 0.2
 """Probability from which a kind counts as seen, 0..1."""
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -68,13 +72,15 @@ class ConversationDataset(Dataset):
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         rng = generator(self.seed, index)
         label = int(rng.random() < 0.5)  # half of them normal
-        few = self.right[label] if rng.random() < RIGHT else []
+        count = 1 if rng.random() < VERDICT else int(rng.integers(2, 6))
+        # one that is about the verdict alone is drawn from all looks: how far a look is right must be learned as it is
+        few = self.right[label] if count > 1 and rng.random() < RIGHT else []
         chosen = few or self.by_label[label] or range(len(self.known))
         number = int(chosen[rng.integers(len(chosen))])
         look = self.known[number]
         facts = facts_of(look, PRODUCTS.get(look.source, "") if rng.random() < 0.6 else "")
-        turns = conversation(facts, rng, turns=int(rng.integers(2, 6)))
-        if rng.random() < STRAIGHT:
+        turns = conversation(facts, rng, turns=count)
+        if count > 1 and rng.random() < STRAIGHT:
             turns = turns[1:]  # people also ask "where is it?" first
         return supervised(self.processor, look, turns, {name: value[number] for name, value in self.tokens.items()})
 
@@ -82,7 +88,10 @@ class ConversationDataset(Dataset):
 def supervised(
     processor: LookTwiceProcessor, look: KnownLook, turns: Sequence[tuple[str, str]], tokens: dict[str, Tensor]
 ) -> dict[str, Tensor]:
-    """A conversation as the trainer takes it; the loss is on its last answer.
+    """A conversation as the trainer takes it; the loss is on its answers.
+
+    Where the prompt tells the verdict, answers to the question for it are not learned: the model's own word would
+    become a copy of the verdict, and at use it is heard without.
 
     Args:
         look, tokens: what it is about, and its tokens [n, D] of each kind. Where its verdict is right it is told, for
@@ -91,10 +100,12 @@ def supervised(
     """
     head = processor.look_text(look.score, look.regions, look.kinds, look.picture.words(), look.references)
     question, answer = turns[-1]
+    given: set[int] = set()
     if look.is_right and not asks_verdict(question):
         head += verdict_text(look.label == 1)
+        given = {2 * number + 2 for number, (asked, _) in enumerate(turns) if asks_verdict(asked)}
     messages = messages_of(question, turns[:-1], head, processor.specials)
-    ids, labels = processor.supervised([*messages, {"role": "assistant", "content": answer}])
+    ids, labels = processor.supervised([*messages, {"role": "assistant", "content": answer}], given)
     return {"input_ids": ids, "labels": labels, **{name: value.float() for name, value in tokens.items()}}
 
 

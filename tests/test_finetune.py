@@ -288,6 +288,27 @@ def test_a_verdict_is_told_where_it_is_right_and_not_asked_for():
     assert "Verdict:" not in prompt(replace(right, label=0), "Can I ship it?")  # the look is wrong: nothing to learn
     assert "Verdict:normal." in prompt(replace(right, score=0.2, label=0), "Can I ship it?")
 
+    def learned(look: KnownLook, *turns: tuple[str, str]) -> str:
+        sample = supervised(processor, look, turns, tokens)
+        words = processor.tokenizer.decode(sample["input_ids"][sample["labels"] != -100])
+        return words.replace(" ", "").replace("\n", "").replace("<|im_end|>", ".")
+
+    asked, where = ("Is there anything wrong?", "Yes"), ("Where?", "Here")
+    assert learned(right, asked) == "Yes."
+    assert learned(right, asked, where) == "Here."  # with the verdict told, "Yes" would be learned from it
+    assert learned(replace(right, label=0), asked, where) == "Yes.Here."
+    assert learned(right, where, asked) == "Here.Yes."  # not told, for the last question asks for it
+
+
+def test_many_conversations_are_about_the_verdict_alone(features, tmp_path):
+    model, processor = tiny_model()
+    make_looks(model.look_model, Calibration(), features, tmp_path / "looks")
+    tokens, known = read_looks(tmp_path / "looks")
+    dataset = ConversationDataset(tokens, known, processor, 99, 0)
+    start = processor.tokenizer.convert_tokens_to_ids("<|im_start|>")
+    alone = np.mean([int((dataset[n]["input_ids"] == start).sum()) == 3 for n in range(60)])  # system, user, assistant
+    assert 0.25 < alone < 0.6
+
 
 def test_a_kind_that_the_look_does_not_hold_for_possible_is_not_taught():
     picture = picture_facts(np.full((64, 64, 3), 120, np.uint8))
