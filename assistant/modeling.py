@@ -272,6 +272,8 @@ class LookTwiceForConditionalGeneration(PreTrainedModel):
         suspicious: Tensor | None = None,
         map: Tensor | None = None,  # the name of the LookTokens field
         comparison: Tensor | None = None,
+        frames: Tensor | None = None,
+        framed: Tensor | None = None,
         labels: Tensor | None = None,
         **kwargs: object,
     ) -> CausalLMOutputWithPast:
@@ -288,7 +290,7 @@ class LookTwiceForConditionalGeneration(PreTrainedModel):
         if pixel_values is not None:
             tokens: LookTokens | None = self.look(pixel_values).tokens
         else:
-            tokens = None if visual is None else LookTokens(visual, suspicious, map, comparison)
+            tokens = None if visual is None else LookTokens(visual, suspicious, map, comparison, frames, framed)
         return self.language_model(
             inputs_embeds=self.embed(input_ids, tokens), attention_mask=attention_mask, labels=labels, **kwargs
         )

@@ -11,7 +11,7 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
     "whether": (
         "Does [anything|something] unusual happen[| here| in this clip]?",
         "Do you notice [anything|something][| here| in the clip]?",
-        "Is something [unusual |]going on[| here| in this clip]?", "[So, |]what did you find[| in this clip]?",
+        "Is something going on[| here| in this clip]?", "[So, |]what did you find[| in this clip]?",
         "Anything [I should know|to report][| about this clip]?", "Should I [watch|look at] this clip?",
     ),
     "where": (
@@ -58,7 +58,7 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
     ),
     "keys": (
         "Which [|key ]frames did you look at[| closely]?", "What are the key frames?", "Which frames matter?",
-        "At which seconds are the key frames?",
+        "Give me the times of the key frames.",
     ),
     "many": (
         "How often does [it|something unusual] happen?", "How many times[| does it happen]?",
