@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from assistant.clip_words import SPOKEN_SPANS
 from assistant.types import ClipFacts, Span
 
 _COUNT = re.compile(r"At most (\d+) things? moves? at once")
@@ -77,7 +78,7 @@ def broken_rules(facts: ClipFacts, event: str = "") -> list[Broken]:
         facts: of the clip, with its rules.
         event: what happens, one of `places.EVENTS`, when that may be said; "" when not.
     """
-    spans = sorted(facts.spans, key=lambda span: -span.score)
+    spans = sorted(facts.spans[:SPOKEN_SPANS], key=lambda span: -span.score)
     found = []
     for rule in facts.rules:
         instead = _measured(rule, facts) or (_moving(rule, spans[0]) if spans else "")
