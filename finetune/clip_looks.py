@@ -23,10 +23,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from tqdm import tqdm
 
-from assistant import load
 from assistant.command import run
 from assistant.errors import RecordError
 from assistant.inspector import Inspector
+from assistant.loading import compose
+from assistant.profiles import read_profile
 from assistant.types import ClipFacts, ClipFile, FrameScore, Look, Region, Span
 from data.clips import Clip, read_clips
 
@@ -41,7 +42,7 @@ class KnownClip:
     """A look at a clip and the truth about it.
 
     Attributes:
-        look: as `Inspector.look_clip` gives it, without pictures: heatmaps and thumbnails are empty, tokens half.
+        look: as `Inspector.look_clip` gives it, without pictures: heatmaps and thumbnails are empty, tokens rounded to half.
         row: of the set's manifest, see `data.event_sets.write_events`.
         mode: of MODES.
     """
@@ -112,7 +113,7 @@ def read_clip_looks(out: Path) -> list[KnownClip]:
             for number, line in enumerate(facts.read_text(encoding="utf-8").splitlines()):
                 kept = json.loads(line)
                 keys = tuple(
-                    _look(one, {kind: arrays[f"{number}.{index}.{kind}"] for kind in one["kept"]})
+                    _look(one, {kind: arrays[f"{number}.{index}.{kind}"].astype(np.float32) for kind in one["kept"]})
                     for index, one in enumerate(kept["keys"])
                 )
                 look = replace(keys[kept["chosen"]], clip=_facts(kept["clip"], keys))
@@ -192,7 +193,8 @@ def main(
     profile: Annotated[str, typer.Option(help="Whose look it is.")] = "embedded",
 ) -> None:
     """Looks at every clip of a fold, with the normal clip of its place and without."""
-    make_clip_looks(load(profile), data, fold, out)
+    chosen = read_profile(profile)
+    make_clip_looks(Inspector(chosen.name, compose(chosen, stage="look")), data, fold, out)
     known = read_clip_looks(out)
     for mode in MODES:
         mine = [one for one in known if one.mode == mode]
