@@ -42,7 +42,8 @@ class KnownClip:
     """A look at a clip and the truth about it.
 
     Attributes:
-        look: as `Inspector.look_clip` gives it, without pictures: heatmaps and thumbnails are empty, tokens rounded to half.
+        look: as `Inspector.look_clip` gives it, its tokens rounded to half, without pictures: heatmaps and thumbnails
+            are empty.
         row: of the set's manifest, see `data.event_sets.write_events`.
         mode: of MODES.
     """
