@@ -22,7 +22,8 @@ lint: .venv/ready-dev
 bench: .venv/ready
 	$(BIN)/python -m eval.bench --profile $(PROFILE)
 
-# All stages, in order, under 3 hours on 2 cores. A stopped run goes on where it was.
+# All stages, in order, under 3 hours on 2 cores. A stopped run goes on where it was. How clips are weighed is fitted before
+# the language model learns to speak of them.
 # Each later look run brings fresh samples, seen once; the mean of the last three is kept, and then how far references
 # count is chosen on sets that a judge never saw.
 train-embedded: .venv/ready
@@ -42,11 +43,11 @@ train-embedded: .venv/ready
 	$(BIN)/python -m finetune.kinds --features runs/embedded/look/features
 	$(BIN)/python -m finetune.fusion --data $(DATA) --stranger embedded-open
 	$(BIN)/python -m finetune.calibrate look --data $(DATA)
-	$(BIN)/python -m finetune.chat --features runs/embedded/look/features --out runs/embedded/chat
-	$(BIN)/python -m finetune.calibrate references --data $(DATA)
-	$(BIN)/python -m finetune.calibrate words --data $(DATA)
 	$(BIN)/python -m data.build events runs/events --count 120 --seed 7 --fold train
 	$(BIN)/python -m finetune.clips --data runs/events
+	$(BIN)/python -m finetune.chat --features runs/embedded/look/features --clips runs/events --out runs/embedded/chat
+	$(BIN)/python -m finetune.calibrate references --data $(DATA)
+	$(BIN)/python -m finetune.calibrate words --data $(DATA)
 
 # From openly licensed pictures only; first: pip install --no-deps -r requirements-open.txt
 train-open: .venv/ready
@@ -54,12 +55,12 @@ train-open: .venv/ready
 		--out runs/open/look
 	$(BIN)/python -m finetune.fusion --data $(DATA) --profile embedded-open
 	$(BIN)/python -m finetune.calibrate look --data $(DATA) --profile embedded-open
-	$(BIN)/python -m finetune.chat --profile embedded-open --features runs/open/look/features --looks 96 --steps 80 \
-		--out runs/open/chat
-	$(BIN)/python -m finetune.calibrate references --data $(DATA) --profile embedded-open
-	$(BIN)/python -m finetune.calibrate words --data $(DATA) --profile embedded-open
 	$(BIN)/python -m data.build events runs/events --count 120 --seed 7 --fold train
 	$(BIN)/python -m finetune.clips --data runs/events --profile embedded-open --out runs/open/clips
+	$(BIN)/python -m finetune.chat --profile embedded-open --features runs/open/look/features --looks 96 --steps 80 \
+		--clips runs/events --out runs/open/chat
+	$(BIN)/python -m finetune.calibrate references --data $(DATA) --profile embedded-open
+	$(BIN)/python -m finetune.calibrate words --data $(DATA) --profile embedded-open
 
 # Every set judged by a model that never saw it, on the cached features of train-embedded.
 leave-out: .venv/ready

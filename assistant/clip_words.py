@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from assistant.errors import QuestionError
 from assistant.motion import Motion, Mover
-from assistant.prompts import asks_verdict
-from assistant.types import ClipFacts, Span
+from assistant.prompts import asks_verdict, band
+from assistant.types import ClipFacts, Look, Span
 
 MAX_RULES = 600
 """Characters of all rules together."""
@@ -65,10 +65,22 @@ def clip_head(facts: ClipFacts) -> str:
     spans = "; ".join(f"{span_words(span)}, {span.reason}" for span in facts.spans[:SPOKEN_SPANS])
     lines = [
         f"Clip: {seconds(facts.duration)}, the camera is {facts.camera}. {facts.motion}".strip(),
+        f"Held against {facts.normal}." if facts.normal else "",
         f"Anomalous: {spans}." if spans else "Anomalous: never.",
         f"Rules: {' '.join(facts.rules)}" if facts.rules else "",
     ]
     return "".join(f"{line}\n" for line in lines if line)
+
+
+def frame_head(look: Look) -> str:
+    """The line before the full look at a clip's most suspicious frame."""
+    return f"Most suspicious frame, at {seconds(look.time)}:\n"
+
+
+def key_line(key: Look, tokens: str) -> str:
+    """The line of another key frame: its time, the clip's score there, where it is lit, and its own tokens."""
+    place = f", {key.regions[0].place}" if key.regions else ""
+    return f"Frame at {seconds(key.time)}: {band(key.relative)}{place}. {tokens}\n"
 
 
 def checked_rules(text: str) -> tuple[str, ...]:

@@ -286,7 +286,7 @@ class Inspector(LooksAtClips):
         self, look: Look | None, question: str, history: list[tuple[str, str]], stop: threading.Event | None
     ) -> Iterator[str]:
         if look is not None and look.clip is not None and (said := clip_opening(look.clip, question)):
-            yield said  # measured: the language model has learned from pictures alone
+            yield said  # measured: whether and when is not left to how words come out
             return
         if look is not None and asks_use(question):
             thing = "picture" if look.clip is None else "clip"
@@ -310,7 +310,7 @@ class Inspector(LooksAtClips):
         messages = conversation(question, history, head, self.processor.specials)
         tokens = None
         if look is not None:
-            shown = (look.views if self.processor.speaks_of_views else ()) or (look,)
+            shown = self.processor.shown(look)
             tokens = self.model.joined([self.model.tokens_class(**as_batch(one.tokens)) for one in shown])
         return self.processor.ids(messages), tokens
 

@@ -32,17 +32,33 @@ class LookTokens:
         suspicious: [B, n_suspicious, D] global and suspicious tokens of the selector.
         map: [B, cells, C + 2] summary of the heatmap, see `heatmap.map_summary`.
         comparison: [B, n, D] how the suspicious places differ from the references, or None without references.
+        frames: [B, K, n, D] suspicious tokens of a clip's other key frames in order of time, or None without any.
+        framed: [B, K] bool, which of them there are where rows have different numbers; None for all.
     """
 
     visual: Tensor
     suspicious: Tensor
     map: Tensor
     comparison: Tensor | None = None
+    frames: Tensor | None = None
+    framed: Tensor | None = None
 
     @property
     def seen(self) -> Tensor:
         """[B, D] what the whole picture looks like."""
         return self.visual.mean(dim=1)
+
+    def of_kind(self, kind: str) -> Tensor | None:
+        """Tokens of one of TOKEN_KINDS as they stand in the prompts: [B, n, D], or [1, N, D] of all rows together."""
+        values = getattr(self, kind)
+        if kind != "suspicious" or self.frames is None:
+            return values
+        framed = self.frames.new_ones(self.frames.shape[:2], dtype=torch.bool) if self.framed is None else self.framed
+        rows = [
+            torch.cat([own, others[there].flatten(0, 1)])
+            for own, others, there in zip(values, self.frames, framed, strict=True)
+        ]
+        return torch.cat(rows)[None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,8 +198,11 @@ class LookTwiceForConditionalGeneration(PreTrainedModel):
     tokens_class = LookTokens
 
     def joined(self, tokens: Sequence[LookTokens]) -> LookTokens:
-        """Tokens of one picture, as they enter a prompt; only the first picture's, for prompts hold one look."""
-        return tokens[0]
+        """Tokens of one prompt: the first look's, and the suspicious ones of a clip's other key frames."""
+        first, *others = tokens
+        if not others:
+            return first
+        return replace(first, frames=torch.stack([one.suspicious for one in others], dim=1))
 
     prompts_as_ids = False
     """Prompts with a look go to the library's generate as embeddings, and do not come back."""
@@ -230,7 +249,7 @@ class LookTwiceForConditionalGeneration(PreTrainedModel):
         embeddings = table(input_ids.masked_fill(input_ids >= vocabulary, 0))  # [B, T, hidden]
         for kind, placeholder in zip(TOKEN_KINDS, self.config.placeholder_ids, strict=True):
             where = input_ids == placeholder  # [B, T]
-            values = None if tokens is None else getattr(tokens, kind)
+            values = None if tokens is None else tokens.of_kind(kind)
             if kind == "comparison" and values is not None:
                 values = values[where.any(dim=1)]  # rows of looks with references
             found, given = int(where.sum()), 0
@@ -253,6 +272,8 @@ class LookTwiceForConditionalGeneration(PreTrainedModel):
         suspicious: Tensor | None = None,
         map: Tensor | None = None,  # the name of the LookTokens field
         comparison: Tensor | None = None,
+        frames: Tensor | None = None,
+        framed: Tensor | None = None,
         labels: Tensor | None = None,
         **kwargs: object,
     ) -> CausalLMOutputWithPast:
@@ -269,7 +290,7 @@ class LookTwiceForConditionalGeneration(PreTrainedModel):
         if pixel_values is not None:
             tokens: LookTokens | None = self.look(pixel_values).tokens
         else:
-            tokens = None if visual is None else LookTokens(visual, suspicious, map, comparison)
+            tokens = None if visual is None else LookTokens(visual, suspicious, map, comparison, frames, framed)
         return self.language_model(
             inputs_embeds=self.embed(input_ids, tokens), attention_mask=attention_mask, labels=labels, **kwargs
         )

@@ -10,8 +10,10 @@ from transformers import LlavaOnevisionConfig, PreTrainedTokenizerBase
 from transformers.image_processing_utils import BaseImageProcessor, select_best_resolution
 
 from assistant.anyres import Views, anyres_boxes, content_size
+from assistant.clip_words import clip_head
 from assistant.onevision_config import OneVisionConfig
 from assistant.processing import LookTwiceProcessor, resize
+from assistant.prompts import neutralise
 from assistant.types import Look
 
 CHATML = (
@@ -56,8 +58,6 @@ class OneVisionProcessor(LookTwiceProcessor):
     """
 
     tells_verdict = False  # its training data tells none
-    speaks_of_views = True
-    """The prompt holds every view, each with the base view's ordinary tokens only: the library's way with several."""
 
     def __init__(
         self,
@@ -98,19 +98,23 @@ class OneVisionProcessor(LookTwiceProcessor):
         """Pixels of a tile's side: three crops each way, pixel for pixel."""
         return 3 * self.checkpoint.vision_config.image_size
 
+    def shown(self, look: Look) -> tuple[Look, ...]:
+        """See LookTwiceProcessor; every view enters, the library's way with several, and of a clip one frame."""
+        return look.views or (look,)
+
     def head(self, look: Look) -> str:
-        """See LookTwiceProcessor; of several views one after another, and which is the most suspicious."""
+        """See LookTwiceProcessor; of several views one after another, and which is the most suspicious.
+
+        Each key frame of a clip would cost the tokens of a whole view, and its training data shows frames otherwise:
+        of a clip it is the most suspicious one.
+        """
         if not look.views:
-            return super().head(look)
+            clip = "" if look.clip is None else neutralise(clip_head(look.clip), self.specials)
+            return clip + self.part(look)
         lines = []
         for number, view in enumerate(look.views, start=1):
             lines.append(f"View {number} of {len(look.views)}.\n{self.part(view, alone=False)}")
         return "".join([*lines, f"The most suspicious is view {look.view}.\n"])
-
-    def part(self, look: Look, *, alone: bool) -> str:
-        """What a prompt says of one look; `alone` when it is the prompt's only one."""
-        facts = (look.relative, look.regions, look.kinds, look.picture, look.references)
-        return self.look_text(*facts, look.size, alone=alone)
 
     def counts(self, size: tuple[int, int] | None = None, *, alone: bool = True) -> dict[str, int]:
         """See LookTwiceProcessor; here they depend on the picture's size, and on whether it stands alone.

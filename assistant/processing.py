@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import AddedToken, PreTrainedTokenizerBase
 
-from assistant.clip_words import clip_head
+from assistant.clip_words import clip_head, frame_head, key_line
 from assistant.configuration import LookTwiceConfig, LookTwiceVisionConfig
 from assistant.prompts import look_text, neutralise
 from assistant.types import Look, Region
@@ -67,8 +67,6 @@ class LookTwiceProcessor:
 
     tells_verdict = True
     """The prompt has the look's verdict, as the language model was taught; see `prompts.verdict_text`."""
-    speaks_of_views = False
-    """Of several views the prompt holds the most suspicious one: a small model has learnt to speak of one look."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, config: LookTwiceConfig) -> None:
         self.tokenizer, self.config = tokenizer, config
@@ -99,10 +97,27 @@ class LookTwiceProcessor:
         """Pixels of a tile's side at which small things are still seen: hardly more than the model's own."""
         return self.config.vision_config.image_side * 4 // 3
 
+    def shown(self, look: Look) -> tuple[Look, ...]:
+        """The looks whose tokens enter the prompt: of a clip its most suspicious frame, then the other key frames.
+
+        Of several views it is the most suspicious one: a small model has learnt to speak of one thing.
+        """
+        others = () if look.clip is None else tuple(key for key in look.clip.keys if key.time != look.time)
+        return (look, *others)
+
     def head(self, look: Look) -> str:
-        """The head of the first question about a look."""
-        text = self.look_text(look.relative, look.regions, look.kinds, look.picture, look.references, look.size)
-        return text if look.clip is None else neutralise(clip_head(look.clip), self.specials) + text
+        """The head of the first question about a look; of a clip the most suspicious frame, then the other ones."""
+        text = self.part(look)
+        if look.clip is None:
+            return text
+        tokens = self.placeholders["suspicious"] * self.counts()["suspicious"]
+        others = [key_line(key, tokens) for key in self.shown(look)[1:]]
+        return "".join([neutralise(clip_head(look.clip), self.specials), frame_head(look), text, *others])
+
+    def part(self, look: Look, *, alone: bool = True) -> str:
+        """What a prompt says of one look; `alone` when it is the prompt's only one."""
+        facts = (look.relative, look.regions, look.kinds, look.picture, look.references)
+        return self.look_text(*facts, look.size, alone=alone)
 
     def counts(self, size: tuple[int, int] | None = None, *, alone: bool = True) -> dict[str, int]:
         """How many placeholders of each kind a look takes at a picture of `size` = (width, height).

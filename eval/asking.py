@@ -30,8 +30,11 @@ def answers(inspector: Inspector, looks: Sequence[Look], question: str) -> list[
         return [answer(inspector, look, question) for look in looks]
     prompts = [inspector.prompt(look, question, ()) for look in looks]
     said = [""] * len(looks)
-    for compared in (False, True):  # a batch holds tokens of the same kinds
-        rows = [row for row, (_, tokens) in enumerate(prompts) if (tokens.comparison is not None) == compared]
+    kinds = [
+        tuple((n, value.shape[1]) for n, value in vars(tokens).items() if value is not None) for _, tokens in prompts
+    ]
+    for same in dict.fromkeys(kinds):  # a batch holds tokens of the same kinds, and as many of each
+        rows = [row for row, kind in enumerate(kinds) if kind == same]
         judged = asks_verdict(question)
         biases = [inspector.calibration.first_word_bias(looks[row].evidence) if judged else 0.0 for row in rows]
         written = runtime.answers([prompts[row] for row in rows], max_words=MAX_WORDS, word_biases=biases)

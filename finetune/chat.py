@@ -1,6 +1,6 @@
 """Stage 2: teaches the language model to speak of a look. Tower, selector and heatmap head stay frozen.
 
-    python -m finetune.chat --features RUN/features [--steps N] [--out RUN] [--profile NAME]
+    python -m finetune.chat --features RUN/features [--clips DIR] [--steps N] [--out RUN] [--profile NAME]
 
 Trains the projector, the map tokens and a LoRA on every linear layer of the language model.
 """
@@ -21,6 +21,7 @@ from torch.utils.data import Dataset
 from transformers import Trainer, TrainingArguments
 
 from assistant.command import run
+from assistant.inspector import Inspector
 from assistant.loading import compose
 from assistant.modeling import TOKEN_KINDS, LookTokens, LookTwiceForConditionalGeneration
 from assistant.packaged import native_bfloat16
@@ -88,10 +89,7 @@ class ConversationDataset(Dataset):
 def supervised(
     processor: LookTwiceProcessor, look: KnownLook, turns: Sequence[tuple[str, str]], tokens: dict[str, Tensor]
 ) -> dict[str, Tensor]:
-    """A conversation as the trainer takes it; the loss is on its answers.
-
-    Where the prompt tells the verdict, answers to the question for it are not learned: the model's own word would
-    become a copy of the verdict, and at use it is heard without.
+    """A conversation about a look at a picture as the trainer takes it, see `sample`.
 
     Args:
         look, tokens: what it is about, and its tokens [n, D] of each kind. Where its verdict is right it is told, for
@@ -99,10 +97,31 @@ def supervised(
         turns: (question, answer) pairs, at least one.
     """
     head = processor.look_text(look.score, look.regions, look.kinds, look.picture.words(), look.references)
+    return sample(processor, head, look.label == 1 if look.is_right else None, turns, tokens)
+
+
+def sample(
+    processor: LookTwiceProcessor,
+    head: str,
+    verdict: bool | None,
+    turns: Sequence[tuple[str, str]],
+    tokens: dict[str, Tensor],
+) -> dict[str, Tensor]:
+    """A conversation under any head of a prompt, as the trainer takes it; the loss is on its answers.
+
+    Where the prompt tells the verdict, answers to the question for it are not learned: the model's own word would
+    become a copy of the verdict, and at use it is heard without.
+
+    Args:
+        head: of the first question, see `LookTwiceProcessor.head`.
+        verdict: whether the look is anomalous; told for every question that does not ask for it. None: never told.
+        turns: (question, answer) pairs, at least one.
+        tokens: fields of LookTokens without their batch.
+    """
     question, answer = turns[-1]
     given: set[int] = set()
-    if look.is_right and not asks_verdict(question):
-        head += verdict_text(look.label == 1)
+    if verdict is not None and not asks_verdict(question):
+        head += verdict_text(verdict)
         given = {2 * number + 2 for number, (asked, _) in enumerate(turns) if asks_verdict(asked)}
     messages = messages_of(question, turns[:-1], head, processor.specials)
     ids, labels = processor.supervised([*messages, {"role": "assistant", "content": answer}], given)
@@ -122,7 +141,10 @@ def facts_of(look: KnownLook, product: str = "") -> Facts:
 
 
 def collate(samples: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Conversations padded on the right to the longest, in steps of 32 tokens so that few shapes occur."""
+    """Conversations padded on the right to the longest, in steps of 32 tokens so that few shapes occur.
+
+    Key frames are padded likewise to the most that one has; without any there is no such entry.
+    """
     longest = max(len(sample["input_ids"]) for sample in samples)
     longest = -(-longest // 32) * 32
 
@@ -135,7 +157,20 @@ def collate(samples: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         "labels": padded("labels", -100),
         "attention_mask": torch.stack([nn.functional.pad(m, (0, longest - len(m))) for m in mask]),
         **{name: torch.stack([sample[name] for sample in samples]) for name in TOKEN_KINDS},
+        **_key_frames(samples),
     }
+
+
+def _key_frames(samples: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """`LookTokens.frames` and `framed` of samples, of which some have "frames" [k, n, D]."""
+    counts = torch.tensor([len(sample.get("frames", ())) for sample in samples])
+    most = int(counts.max())
+    if not most:
+        return {}
+    blank = samples[0]["suspicious"].new_zeros(0, *samples[0]["suspicious"].shape)
+    rows = [sample.get("frames", blank) for sample in samples]
+    frames = torch.stack([nn.functional.pad(row, (0, 0, 0, 0, 0, most - len(row))) for row in rows])
+    return {"frames": frames, "framed": torch.arange(most) < counts[:, None]}
 
 
 class ChatTrainer(Trainer):
@@ -146,7 +181,7 @@ class ChatTrainer(Trainer):
     ) -> Tensor:
         """Mean cross-entropy over the supervised tokens; a vocabulary of logits at every token costs a quarter more."""
         labels = inputs["labels"]
-        tokens = LookTokens(**{name: inputs[name] for name in TOKEN_KINDS})
+        tokens = LookTokens(**{name: inputs.get(name) for name in (*TOKEN_KINDS, "frames", "framed")})
         decoder = model.language_model.get_base_model()
         hidden = decoder.model(
             inputs_embeds=model.embed(inputs["input_ids"], tokens), attention_mask=inputs["attention_mask"]
@@ -227,6 +262,11 @@ def train(
         Path | None, typer.Option(help="Of a OneVision profile: LLaVA conversation JSON, or a YAML that mixes several.")
     ] = None,
     recipe: Annotated[Path | None, typer.Option(help="Of a OneVision profile: its settings, as YAML.")] = None,
+    clips: Annotated[
+        Path | None,
+        typer.Option(help="A set of drawn events, or looks of finetune.clip_looks: talks of clips as well."),
+    ] = None,
+    clip_share: Annotated[float, typer.Option(min=0, max=1, help="Of the conversations that are about clips.")] = 0.25,
     context: typer.Context = None,
 ) -> None:
     """Trains the language stage and writes its weights."""
@@ -235,6 +275,8 @@ def train(
         from finetune.onevision_chat import train_chat  # its classes cost a second that others need not wait
 
         return train_chat(talks, out, chosen, recipe, seed, context)
+    from finetune.clip_chat import WithClips, known_clips  # needs this module
+
     refuse_recipe(chosen, recipe or talks)
     random.seed(seed)
     torch.manual_seed(seed)
@@ -243,10 +285,13 @@ def train(
     model = loaded.model
     make_looks(model.look_model, loaded.calibration, files, out / "looks", seed, familiar=loaded.familiar)
     tokens, known = read_looks(out / "looks")
+    clip_looks = known_clips(clips, Inspector(chosen.name, loaded), out / "clip-looks") if clips else []
     prepare(model, rank)
     if go_on:
         load_language(model, chosen.weights / LANGUAGE_FILE, chosen.weights / ADAPTER_FOLDER / ADAPTER_WEIGHTS)
-    dataset = ConversationDataset(tokens, known, loaded.processor, steps * batch, seed)
+    dataset: Dataset = ConversationDataset(tokens, known, loaded.processor, steps * batch, seed)
+    if clip_looks:
+        dataset = WithClips(dataset, clip_looks, clip_share)
     teach(model, dataset, out, steps=steps, batch=batch, rate=rate, seed=seed, save_steps=save_steps)
     save_parts(model, LANGUAGE_PARTS, chosen.weights / LANGUAGE_FILE)
     save_adapter(model, chosen.weights / ADAPTER_FOLDER)

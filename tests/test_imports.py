@@ -37,7 +37,7 @@ LAYERS = [
     {"report", "report_data", "report_pdf", "batch_command"},
 ]  # fmt: skip
 """Modules of `assistant`, lowest first; a module imports from its own layer or from those below."""
-LEAVES = {"errors", "types", "cache", "command", "media", "regions", "picture", "prompts", "corrections"}
+LEAVES = {"errors", "types", "cache", "command", "media", "regions", "picture", "prompts", "corrections", "clip_words"}
 """What `data` may import of `assistant`: no torch in there."""
 
 
