@@ -2,7 +2,8 @@
 
 Times, places, bands, motion and reasons are the prompt's own words and numbers, never the record's, which the prompt
 does not hold. What happens is said by its name only where the look has seen it: its verdict is right, and what it
-measured is how such an event shows. What is broken of the rules is in `clip_rules`, the words in `clip_phrases`.
+measured, when and where, is how such an event shows. What is broken of the rules is in `clip_rules`, the words are in
+`clip_phrases`.
 """
 
 from __future__ import annotations
@@ -18,13 +19,12 @@ from assistant.clip_words import SPOKEN_SPANS, clip_sentence, seconds, span_word
 from assistant.prompts import DEFAULT_QUESTION, asks_verdict, band, size_word
 from assistant.types import ClipFacts, Look, Span
 from data.clip_phrases import ANSWERS, QUESTIONS
-from data.clip_rules import SEEN_AS, WRITTEN, broken_rules, most_moving, seen_as
+from data.clip_rules import MOTION_WORDS, WRITTEN, broken_rules, has_seen, most_moving
 from data.instruct import COUNTS, Turn, in_place, share_clause
 from data.phrases import expand, say, spoken
 from data.questions import VERDICT
 
 WHEN = ("When does it happen?", "When is that?", "At what time?", "When exactly?", "How long does it last?")
-_MOTION = re.compile(r"At most \d+ things? moves? at once, mostly ([a-z ]+), at about (\d+\.\d\d) picture")
 _LATER = (
     (" that stood in the {place} is gone", " that stood there is gone"), (" that stands in the {place}", " there"),
     (" comes through the {place}, where", " comes through where"), (", through the {place}", ""),
@@ -81,9 +81,7 @@ def told(look: Look, row: dict[str, Any]) -> ClipTold:
     clip = ClipTold(look)
     if not row["label"] or clip.top is None:
         return clip
-    start, end = row["spans"][0]
-    seen = clip.top.start < end and start < clip.top.end and start <= clip.top.peak <= end
-    if not seen or seen_as(clip.top) not in SEEN_AS[row["event"]]:
+    if not has_seen(clip.top, look.clip, row):
         return clip
     return ClipTold(look, row["event"], bare(row["words"], row["place"]))
 
@@ -243,12 +241,12 @@ def _count(clip: ClipTold, rng: np.random.Generator, asked: Asked) -> str:
 
 
 def _way(clip: ClipTold, rng: np.random.Generator, asked: Asked) -> str:
-    found = _MOTION.match(clip.facts.motion)
+    found = MOTION_WORDS.match(clip.facts.motion)
     return _say("way" if found else "count, none", clip, rng, way=found[1] if found else "")
 
 
 def _speed(clip: ClipTold, rng: np.random.Generator, asked: Asked) -> str:
-    found = _MOTION.match(clip.facts.motion)
+    found = MOTION_WORDS.match(clip.facts.motion)
     return _say("speed" if found else "count, none", clip, rng, speed=found[2] if found else "")
 
 

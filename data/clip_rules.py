@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from assistant.clip_words import SPOKEN_SPANS
-from assistant.types import ClipFacts, Span
+from assistant.types import PLACES, ClipFacts, Span
 
 _COUNT = re.compile(r"At most (\d+) things? moves? at once")
 _GOES = re.compile(r"What moves goes ([\w ]+), at (\d+\.\d\d) to (\d+\.\d\d) picture widths a second")
 _MOVES = re.compile(r"moves ([a-z ]+) at (\d+\.\d\d) picture widths a second")
 _WHERE = re.compile(r"It moves in the ([a-z ]+)\.")
+MOTION_WORDS = re.compile(r"At most \d+ things? moves? at once, mostly ([a-z ]+), at about (\d+\.\d\d) picture")
+"""Ways and usual speed in the words of `motion.motion_words`."""
 NOTHING_MOVES = "Nothing moves."
 STAYS, UNLIKE, MOTION, LOOK = "stays", "unlike", "motion", "look"
 """What a reason speaks of, after `usual.CHANNELS` and the look itself."""
@@ -26,6 +29,10 @@ SEEN_AS = {
     "runs": (MOTION,), "stranger": (UNLIKE, MOTION),
 }  # fmt: skip
 """By kind of event the reasons under which a look can be said to have seen it."""
+PASSING = ("passes through", "against the flow", "runs", "stranger")
+"""Events of something that goes through the picture from one side to the other."""
+FASTER = 1.4
+"""Times the usual speed from which something may be said to run."""
 WRITTEN: dict[str, tuple[str, ...]] = {
     "appears": ("Nothing is left lying here.", "Nobody puts anything down.", "Nothing is left behind."),
     "vanishes": ("Nothing is taken away.", "What stands here stays here.", "Nobody takes anything."),
@@ -61,6 +68,35 @@ def seen_as(span: Span) -> str:
     if span.reason.startswith("something moves"):
         return MOTION
     return LOOK if span.reason.startswith("the picture itself") else UNLIKE
+
+
+def has_seen(span: Span, facts: ClipFacts, row: dict[str, Any]) -> bool:
+    """Whether a stretch can be said to show the event of a row: in time, in place, and by what was measured there.
+
+    Args:
+        row: of a manifest with an event, see `event_sets.write_events`.
+    """
+    (start, end), event = row["spans"][0], row["event"]
+    seen, ways = seen_as(span), _MOVES.search(span.reason)
+    if not (span.start < end and start < span.end and start <= span.peak <= end) or seen not in SEEN_AS[event]:
+        return False
+    if not span.place or not _beside(span.place, row["place"], rows_only=event in PASSING):
+        return False
+    if seen != MOTION:
+        return True
+    usual = MOTION_WORDS.match(facts.motion)
+    if not ways or not usual or ways[1] not in ("left", "right"):
+        return False
+    if event == "runs":
+        return float(ways[2]) >= FASTER * float(usual[2])
+    return event != "against the flow" or ways[1] not in usual[1].split(" or ")
+
+
+def _beside(one: str, other: str, rows_only: bool) -> bool:
+    """Whether two places are the same or neighbours; of what passes only the row is known."""
+    first, second = (divmod(PLACES.index(place), 3) for place in (one, other))
+    near = [abs(a - b) <= 1 for a, b in zip(first, second, strict=True)]
+    return near[0] if rows_only else all(near)
 
 
 def most_moving(facts: ClipFacts) -> int | None:

@@ -23,7 +23,7 @@ from assistant.prompts import asks_use, asks_verdict, look_text, places_in, says
 from assistant.types import PLACES, ClipFacts, FrameScore, Look, Region, Span
 from data.clip_instruct import TOPICS, Asked, ClipTold, ask, bare, clip_conversation, told
 from data.clip_phrases import ANSWERS, QUESTIONS
-from data.clip_rules import MEASURED, SEEN_AS, WRITTEN, broken_rules, seen_as, written_rules
+from data.clip_rules import MEASURED, SEEN_AS, WRITTEN, broken_rules, has_seen, seen_as, written_rules
 from data.phrases import expand
 from data.places import EVENTS
 
@@ -82,8 +82,9 @@ def clips(count: int):
         row = {"label": 0}
         if facts.spans and rng.random() < 0.7:
             top = max(facts.spans[:3], key=lambda span: span.score)
-            words = f"A person does {event} through the centre, from 77.7 s to 88.8 s."
-            row = {"label": 1, "event": event, "spans": [[top.start, top.end]], "place": "centre", "words": words}
+            place = str(rng.choice(PLACES)) if rng.random() < 0.3 or not top.place else top.place
+            words = f"A person does {event} through the {place}, from 77.7 s to 88.8 s."
+            row = {"label": 1, "event": event, "spans": [[top.start, top.end]], "place": place, "words": words}
         yield told(look, row), head_of(look), rng
 
 
@@ -147,18 +148,46 @@ def seen(**changes: object) -> Look:
     ("change", "known"),
     [
         ({}, True), ({"event": "runs"}, False), ({"spans": [[2.5, 5.0]]}, False), ({"spans": [[3.5, 5.0]]}, False),
-        ({"label": 0}, False),
+        ({"label": 0}, False), ({"place": "bottom right"}, True), ({"place": "bottom left"}, True),
     ],
 )  # fmt: skip
 def test_an_event_is_known_where_time_and_reason_fit(change, known):
     row = {
         "label": 1, "event": "appears", "spans": [[1.2, 4.0]], "place": "top left",
-        "words": "An object appears in the top left and stays there, from 1.2 s to 4.0 s.",
     } | change  # fmt: skip
+    row["words"] = f"An object appears in the {row['place']} and stays there, from 1.2 s to 4.0 s."
     clip = told(seen(), row)
     assert bool(clip.event) == bool(clip.words) == known
     if known:
         assert clip.words == "An object appears and stays there"
+
+
+@pytest.mark.parametrize(
+    ("event", "moves", "usual", "place", "known"),
+    [
+        ("runs", "left at 0.45", "left, at about 0.15", "centre left", True),
+        ("runs", "left at 0.16", "left, at about 0.15", "centre left", False),
+        ("runs", "down at 0.45", "left, at about 0.15", "centre left", False),
+        ("runs", "left at 0.45", "left, at about 0.15", "bottom right", True),
+        ("against the flow", "left at 0.15", "right, at about 0.15", "centre", True),
+        ("against the flow", "left at 0.15", "left or right, at about 0.15", "centre", False),
+        ("appears", "left at 0.45", "left, at about 0.15", "centre", False),
+    ],
+)  # fmt: skip
+def test_what_moves_is_seen_by_its_way_and_speed(event, moves, usual, place, known):
+    span = replace(SEEN, reason=f"something moves {moves} picture widths a second, which is unusual there")
+    facts = ClipFacts(
+        6.0, "still", (), (span,), (), f"At most 2 things move at once, mostly {usual} picture widths a second."
+    )
+    row = {"event": event, "spans": [[1.2, 4.0]], "place": place}
+    assert has_seen(span, facts, row) == known
+    assert not has_seen(replace(span, place=""), facts, row)
+
+
+def test_what_stays_is_seen_near_its_place_only():
+    row = {"event": "vanishes", "spans": [[1.2, 4.0]]}
+    near = [place for place in PLACES if has_seen(replace(SEEN, place="top left"), seen().clip, row | {"place": place})]
+    assert near == ["top left", "top centre", "centre left", "centre"]
 
 
 @pytest.mark.parametrize(
