@@ -70,7 +70,7 @@ class Slow:
     def __init__(self, gate: threading.Event, order: list[str]) -> None:
         self.gate, self.order = gate, order
 
-    def ask(self, question: str, media: object = None, *, stop: threading.Event) -> object:
+    def ask(self, question: str, media: object = None, **options: object) -> object:
         self.gate.wait(WAIT)
         self.order.append(question)
         yield Done(None, f"for {question}")
