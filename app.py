@@ -159,7 +159,8 @@ def build(desk: Desk, learning: bool = True) -> Page:
             begun = {parts.chatbot: talk.messages, parts.box: None, parts.talk: talk, parts.status: state}
             yield {**begun, **parts.chips.show(None)}
             reply: dict[str, Any] | None = None
-            cut, before, copying = False, talk.shown, threading.Thread(target=make_ready, args=(talk, exchange))
+            cut, before = False, talk.shown
+            copying = threading.Thread(target=make_ready, args=(talk, exchange), daemon=True)
             for event in desk.answer(talk.session, text, media, talk.stop, parts=True):
                 if talk.closed:
                     return
