@@ -36,7 +36,7 @@ def in_parts(words: str, look: Look, finding: Finding, said: Mapping[str, str], 
     answer = linked(escape(words.strip()), look.regions, number)
     lines = []
     if why := why_unsure(look, finding):
-        lines.append(f"- **Why unsure:** {escape(plain(why))}")
+        lines.append(f"- **Why unsure:** {linked(escape(plain(why)), look.regions, number)}")
     if finding.verdict != "normal" and look.regions:
         lines.append(f"- **Where:** {where_words(look.regions, number)}")
         lines.append(f"- **Looks:** {_appearance(look.regions[0])}")

@@ -41,7 +41,7 @@ def test_a_normal_picture_has_the_verdict_alone_and_a_doubt_is_told() -> None:
     assert "- **Why unsure:** What was seen speaks about as much for normal as for anomalous." in text
     held = replace(LOOK, references=2)
     text = in_parts("No.", held, replace(unsure, verdict_probability=0.3), {}, 1)
-    assert "- **Why unsure:** The score says normal, but the top left is unlike the references." in text
+    assert "- **Why unsure:** The score says normal, but the [top left](#spot-1-1) is unlike the references." in text
     assert not wants_parts(fine) and not wants_parts(unsure) and wants_parts(FINDING)
     assert not wants_parts(replace(FINDING, regions=()))
 
