@@ -69,6 +69,11 @@ def build(desk: Desk, learning: bool = True) -> Page:
             """Answer a message of text and an upload, or several views of one object; first comes the conversation."""
             files, talk = list((message or {}).get("files") or []), talk or Talk(desk)
             text = str((message or {}).get("text") or "").strip()
+            if (
+                files and talk.lent and not talk.busy
+            ):  # an example's references say nothing about what the visitor has brought
+                talk.clear_references()
+                yield parts.show_references(talk)
             yield from turn(talk, text, lambda: read_message(files, talk.views))
 
         def example(talk: Talk | None, event: gr.SelectData) -> Changes:
@@ -76,7 +81,7 @@ def build(desk: Desk, learning: bool = True) -> Page:
             talk, chosen = talk or Talk(desk), examples()[event.index]
             if talk.references or chosen.references:
                 talk.clear_references()
-                talk.add_references([read_file(file) for file in chosen.references])
+                talk.add_references([read_file(file) for file in chosen.references], lent=bool(chosen.references))
                 yield parts.show_references(talk)
             for number, question in enumerate(chosen.questions):
                 media = None if number else read_file(chosen.file, chosen.caption)
@@ -155,14 +160,18 @@ def build(desk: Desk, learning: bool = True) -> Page:
             yield {**begun, **parts.chips.show(None)}
             reply: dict[str, Any] | None = None
             cut, before = False, talk.shown
+            copying = threading.Thread(target=make_ready, args=(talk, exchange), daemon=True)
             for event in desk.answer(talk.session, text, media, talk.stop, parts=True):
                 if talk.closed:
                     return
                 if isinstance(event, Stage):
-                    yield {parts.status: render.status_html(event.name, ahead=event.ahead)}
-                    if event.name == "watching":
-                        make_ready(talk, exchange)
+                    counted = {"frame": event.frame, "frames": event.frames}
+                    yield {parts.status: render.status_html(event.name, ahead=event.ahead, **counted)}
+                    if event.name == "watching" and copying.ident is None:
+                        copying.start()  # beside the look, whose frames are counted meanwhile
                 elif isinstance(event, Looked):
+                    if copying.ident is not None:
+                        copying.join()
                     exchange.look, before = event.look, exchange
                     talk.show(exchange)
                     yield parts.show_exchange(talk, exchange)
@@ -180,7 +189,8 @@ def build(desk: Desk, learning: bool = True) -> Page:
                     reply["content"] = (worded(talk, exchange) + ("\n\n*(stopped)*" if cut else "")).strip()
                     yield {parts.chatbot: talk.messages}
                 if isinstance(event, Done):
-                    talk.end(talk.session().look, event.text, event.finding)
+                    stopped_before = media is not None and exchange.look is None
+                    talk.end(None if stopped_before else talk.session().look, event.text, event.finding)
                     # where the visitor has gone to other evidence meanwhile, that stays
                     if event.finding is not None and talk.shown is before:
                         known = before is not None and before.look is exchange.look

@@ -35,8 +35,8 @@ def in_parts(words: str, look: Look, finding: Finding, said: Mapping[str, str], 
     """
     answer = linked(escape(words.strip()), look.regions, number)
     lines = []
-    if look.doubt:
-        lines.append(f"- **Why unsure:** {escape(plain(look.doubt))}")
+    if why := why_unsure(look, finding):
+        lines.append(f"- **Why unsure:** {linked(escape(plain(why)), look.regions, number)}")
     if finding.verdict != "normal" and look.regions:
         lines.append(f"- **Where:** {where_words(look.regions, number)}")
         lines.append(f"- **Looks:** {_appearance(look.regions[0])}")
@@ -44,6 +44,17 @@ def in_parts(words: str, look: Look, finding: Finding, said: Mapping[str, str], 
         lines.append(f"- **{name}:** {linked(escape(plain(text)), look.regions, number)}")
     head = f"**{verdict_line(finding)}.** {answer}"
     return "\n\n".join([head, "\n".join(lines)] if lines else [head])
+
+
+def why_unsure(look: Look, finding: Finding) -> str:
+    """Why the verdict is "unsure", in a sentence; "" for every other verdict."""
+    if finding.verdict != "unsure":
+        return ""
+    if look.doubt:
+        return look.doubt
+    if look.references and look.regions and finding.verdict_probability < 0.5:
+        return f"The score says normal, but the {look.regions[0].place} is unlike the references."
+    return "What was seen speaks about as much for normal as for anomalous."
 
 
 def where_words(regions: Sequence[Region], number: int) -> str:

@@ -4,7 +4,7 @@ trust it. All of it was measured over the clip; Markdown whose foreign text is e
 
 from __future__ import annotations
 
-from assistant.answer import where_words
+from assistant.answer import where_words, why_unsure
 from assistant.chart import span_link, span_times
 from assistant.exchange import linked
 from assistant.render import escape, plain, verdict_line
@@ -24,6 +24,8 @@ def clip_in_parts(words: str, look: Look, finding: Finding, number: int) -> str:
     """
     facts = look.clip
     lines = []
+    if why := why_unsure(look, finding):
+        lines.append(f"- **Why unsure:** {_inline(why)}")
     if facts.spans:
         lines.append(f"- **When:** {_when(facts, number)}")
     if look.regions and finding.verdict != "normal":

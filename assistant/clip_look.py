@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,19 +18,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from assistant.alignment import Keypoints, keypoints, similarity, unwarped, warped
+from assistant.alignment import Keypoints, similarity
 from assistant.calibration import Calibration, logit
+from assistant.clip_evidence import Seen, Weighed, moment_of
 from assistant.clip_gains import ClipGains, Weighing
 from assistant.clip_plan import BUDGET, closer_times, coarse_count, even_times
 from assistant.clip_reader import ClipReader, Grab
 from assistant.clip_words import checked_rules, reason_words, rules_of
 from assistant.errors import MediaError
-from assistant.motion import Motion, camera_word, motion_between, motion_words
+from assistant.motion import camera_word, motion_between, motion_words
 from assistant.reference import residuals
 from assistant.regions import find_regions
 from assistant.spans import scored
 from assistant.types import SUSPICIOUS, ClipFacts, ClipFile, Frame, FrameScore, Look, Media, Span
-from assistant.usual import CHANNELS, Moment, Usual, cell_looks, learn, summed, unusual, unusual_within
+from assistant.usual import CHANNELS, Usual, cell_looks, learn, summed, unusual, unusual_within
 
 if TYPE_CHECKING:
     from assistant.modeling import LookTwiceForConditionalGeneration
@@ -45,8 +46,6 @@ STEP = 0.06
 LEAST_GAP = 0.1
 """Seconds between two looks at least."""
 THRESHOLD = 0.5
-STEEP = 4.0
-"""Logits by which a cell at twice its channel's zero is over the tipping point of the map."""
 MOST_KEYS = 4
 """Key frames of a clip: the first, the highest peaks, the last."""
 MAX_NORMAL = 24
@@ -55,6 +54,14 @@ UNMEASURED = "How often this is right of clips has not been measured: take verdi
 """Said of clips where the profile's gains were fitted to nothing."""
 HINT = "Clips are judged less reliably than pictures: take the verdict as a hint; the model card has the figures."
 """Said of clips where they were fitted."""
+Progress = Callable[[str, int, int], None]
+"""Told of each frame before it is looked at: what for ("remembering" a normal clip, "watching" the clip all over it,
+looking "closer" where something rises, "keys" for the key frames), its number from 1, and how many there are of these.
+What it raises ends the look."""
+
+
+def _nobody(_what: str, _number: int, _of: int) -> None:
+    """Tells nobody."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,20 +99,6 @@ class Measured:
     duration: float
 
 
-@dataclass(frozen=True, eq=False)
-class _Seen:
-    """One frame as the model sees it, before it is moved onto an anchor."""
-
-    frame: Frame
-    looks: Tensor
-    evidence: float
-    motion: Motion | None
-
-    @cached_property
-    def keypoints(self) -> Keypoints:
-        return keypoints(self.frame.pixels)
-
-
 class LooksAtClips:
     """What an inspector does with clips; a part of `Inspector`, whose model and looks it uses."""
 
@@ -115,11 +108,14 @@ class LooksAtClips:
     clip_gains: ClipGains
     look: Callable[..., Look]
 
-    def learn_normal(self, sources: Sequence[ClipFile | os.PathLike | bytes | Media]) -> Normality:
+    def learn_normal(
+        self, sources: Sequence[ClipFile | os.PathLike | bytes | Media], *, progress: Progress = _nobody
+    ) -> Normality:
         """What is usual in normal clips or normal frames of one scene, to hold any number of clips against.
 
         Args:
             sources: at least one clip, or pictures as Media; all are looked at in the size of the first.
+            progress: told of each frame, counted source by source.
 
         Raises:
             MediaError: there is none, or one cannot be used.
@@ -127,7 +123,7 @@ class LooksAtClips:
         if not len(sources):
             raise MediaError("No normal clip was given.")
         share = max(4, MAX_NORMAL // len(sources))
-        seen: list[_Seen] = []
+        seen: list[Seen] = []
         notes: list[str] = []
         length, size, offset = 0.0, None, 0.0
         for source in list(sources)[:MAX_NORMAL]:
@@ -144,7 +140,8 @@ class LooksAtClips:
                     ]
                     length += reader.duration
                     notes += reader.notes
-            for grab in frames:
+            for number, grab in enumerate(frames, start=1):
+                progress("remembering", number, len(frames))
                 size = size or self.processor.fit_size(*grab.frame.size, side=LOOK_SIDE)
                 seen.append(self._see(grab, size))
             offset = seen[-1].frame.time + 2.0  # seconds apart: nothing of one clip is near another one
@@ -152,7 +149,7 @@ class LooksAtClips:
             raise MediaError("Of the normal clip no frame can be decoded.")
         camera = camera_word([one.motion for one in seen if one.motion])
         anchor = seen[len(seen) // 2].keypoints if camera == "moving" else None
-        moments = [_moment(one, anchor) for one in seen]
+        moments = [moment_of(one, anchor) for one in seen]
         moves = any(one.motion is not None for one in seen)
         words = f"{length:.1f} s of a normal clip" if length else f"{len(seen)} normal frames"
         return Normality(
@@ -168,6 +165,7 @@ class LooksAtClips:
         rules: str = "",
         budget: int = BUDGET,
         most_keys: int = MOST_KEYS,
+        progress: Progress = _nobody,
     ) -> Look:
         """Looks at a clip; the cost follows the budget, not the clip's length.
 
@@ -177,6 +175,7 @@ class LooksAtClips:
             rules: of normality, in the user's words; left out, those that `learn_normal` drafted are taken.
             budget: frames that are looked at in all, >= 3.
             most_keys: key frames that are looked at as pictures are, >= 1; with 1 the most suspicious one only.
+            progress: told of each frame before it is looked at.
 
         Returns:
             The look at the most suspicious frame, its `clip` holding what was measured over the whole clip; `score`
@@ -188,22 +187,29 @@ class LooksAtClips:
         """
         start = time.perf_counter()
         asked = checked_rules(rules)
-        known = normal if isinstance(normal, Normality) else self.learn_normal(normal) if len(normal) else None
+        known = normal if isinstance(normal, Normality) else None
+        if known is None and len(normal):
+            known = self.learn_normal(normal, progress=progress)
         with _opened(source) as reader:
-            first = list(self._seen(reader, even_times(reader.duration, coarse_count(reader.duration, budget)), known))
+            times = even_times(reader.duration, coarse_count(reader.duration, budget))
+            first = list(self._seen(reader, times, known, partial(progress, "watching")))
             if not first:
                 raise MediaError(f"Of '{reader.name}' no frame can be decoded.")
             rough = self._weighed(first, known)
             gap = max(LEAST_GAP, 1 / reader.rate if reader.rate else 0.0)
             times = [one.frame.time for one in first]
             more = closer_times(times, rough.logits.tolist(), budget - len(first), gap)
-            seen = _in_order([*first, *self._seen(reader, more, known)])
+            seen = _in_order([*first, *self._seen(reader, more, known, partial(progress, "closer"))])
             duration, name, notes = reader.duration, reader.name, reader.notes
         weighed = self._weighed(seen, known) if more else rough
         times = [one.frame.time for one in seen]
         values, spans = scored(times, weighed.logits.tolist(), duration)
         scores = values.tolist()
-        keys = self._keys(seen, weighed, scores, spans, name, most_keys)
+        indices = _key_indices(times, scores, spans, most_keys)
+        keys = {}
+        for number, index in enumerate(indices, start=1):
+            progress("keys", number, len(indices))
+            keys[index] = self._key(seen[index], weighed, index, scores[index], name)
         chosen = keys[int(np.argmax(scores))]
         spans = tuple(self._told(span, seen, weighed, keys, known) for span in spans)
         facts = ClipFacts(
@@ -246,16 +252,23 @@ class LooksAtClips:
             found.append(Measured([moment.frame.time for moment in seen], weighed.sums, weighed.cells, duration))
         return found
 
-    def _seen(self, reader: ClipReader, times: Sequence[float], known: Normality | None) -> Iterator[_Seen]:
+    def _seen(
+        self,
+        reader: ClipReader,
+        times: Sequence[float],
+        known: Normality | None,
+        progress: Callable[[int, int], None] = lambda number, of: None,
+    ) -> Iterator[Seen]:
         """The frames at these times as the model sees them; frames that come twice are left out."""
         last = -1.0
-        for grab in reader.frames(times, after=STEP, side=SIDE):
+        for number, grab in enumerate(reader.frames(times, after=STEP, side=SIDE), start=1):
+            progress(number, len(times))
             if grab.frame.time > last:
                 last = grab.frame.time
                 size = known.size if known else self.processor.fit_size(*grab.frame.size, side=LOOK_SIDE)
                 yield self._see(grab, size)
 
-    def _see(self, grab: Grab, size: tuple[int, int]) -> _Seen:
+    def _see(self, grab: Grab, size: tuple[int, int]) -> Seen:
         pixels = self.processor.pixels(grab.frame.pixels, size)
         with torch.inference_mode():
             features = self.model.look_model.tower(pixels)
@@ -268,9 +281,9 @@ class LooksAtClips:
         if grab.later is not None and grab.later.time > grab.frame.time:
             motion = motion_between(grab.frame, grab.later, grid)
         evidence = self.calibration.logit(float(output.score_logit[0])) - logit(self.calibration.threshold)
-        return _Seen(grab.frame, looks, evidence, motion)
+        return Seen(grab.frame, looks, evidence, motion)
 
-    def _weighed(self, seen: Sequence[_Seen], known: Normality | None) -> _Weighed:
+    def _weighed(self, seen: Sequence[Seen], known: Normality | None) -> Weighed:
         """Evidence of every frame and cell, held against the normal clip or the clip itself."""
         camera = camera_word([one.motion for one in seen if one.motion])
         anchor = known.anchor if known else None
@@ -284,7 +297,7 @@ class LooksAtClips:
         ways = [similarity(one.keypoints, anchor) if anchor else None for one in seen]
         if anchor and sum(way is None for way in ways) > len(ways) // 2:
             notes.append("The camera moves too far to compare places: only part of the clip was held against the rest.")
-        moments = [_moment(one, anchor, way) for one, way in zip(seen, ways, strict=True)]
+        moments = [moment_of(one, anchor, way) for one, way in zip(seen, ways, strict=True)]
         own = torch.tensor([one.evidence for one in seen])
         with torch.inference_mode():
             cells = unusual(moments, known.usual) if known else unusual_within(moments)
@@ -297,20 +310,9 @@ class LooksAtClips:
         sums = torch.cat([summed(cells), (own - level).clamp(-6, 6)[:, None]], dim=1)  # [n, 4]
         over = torch.from_numpy(weighing.over([one.frame.time for one in seen], sums.numpy()))
         parts = over * torch.tensor(weighing.gains)
-        return _Weighed(weighing.bias + parts.sum(dim=1), sums, parts, cells, ways, weighing, camera, tuple(notes))
+        return Weighed(weighing.bias + parts.sum(dim=1), sums, parts, cells, ways, weighing, camera, tuple(notes))
 
-    def _keys(
-        self, seen: Sequence[_Seen], weighed: _Weighed, scores: Sequence[float], spans: Sequence[Span], name: str,
-        most: int,
-    ) -> dict[int, Look]:  # fmt: skip
-        """Looks at the key frames by index: the first, the highest peaks, the last, and the highest score of all."""
-        times = [one.frame.time for one in seen]
-        peaks = [times.index(span.peak) for span in sorted(spans, key=lambda span: -span.score)]
-        wanted = [int(np.argmax(scores)), *peaks[: MOST_KEYS - 2], 0, len(seen) - 1]
-        chosen = sorted(list(dict.fromkeys(wanted))[:most])
-        return {index: self._key(seen[index], weighed, index, scores[index], name) for index in chosen}
-
-    def _key(self, one: _Seen, weighed: _Weighed, index: int, score: float, name: str) -> Look:
+    def _key(self, one: Seen, weighed: Weighed, index: int, score: float, name: str) -> Look:
         """The model's look at one frame, with the clip's score and with what is unusual on its heatmap."""
         look = self.look(Media((one.frame,), "clip", name))
         shown = weighed.map_of(index, one.frame.size)
@@ -330,7 +332,7 @@ class LooksAtClips:
         return f"{self.clip_gains.source or 'chosen by hand'}, for clips {how}"
 
     def _told(
-        self, span: Span, seen: Sequence[_Seen], weighed: _Weighed, keys: dict[int, Look], known: Normality | None
+        self, span: Span, seen: Sequence[Seen], weighed: Weighed, keys: dict[int, Look], known: Normality | None
     ) -> Span:
         """The span with its place and reason, from the frame at its peak."""
         index = [one.frame.time for one in seen].index(span.peak)
@@ -345,29 +347,11 @@ class LooksAtClips:
         return replace(span, place=place, reason=reason_words(channel, seen[index].motion, place, known is not None))
 
 
-@dataclass(frozen=True, eq=False)
-class _Weighed:
-    """Evidence over a clip: logits [n], sums and parts [n, 4] by channel, cells [n, 3, h, w], how frames were moved.
-
-    A part is a sum times its gain.
-    """
-
-    logits: Tensor
-    sums: Tensor
-    parts: Tensor
-    cells: Tensor
-    ways: list[np.ndarray | None]
-    weighing: Weighing
-    camera: str
-    notes: tuple[str, ...]
-
-    def map_of(self, index: int, size: tuple[int, int]) -> Tensor:
-        """[h, w] 0..1 of a frame in its own view: SUSPICIOUS where a channel reaches what is suspicious."""
-        used = torch.tensor(self.weighing.gains[:3]).view(3, 1, 1) > 0
-        zeros = torch.tensor(self.weighing.zeros).view(3, 1, 1)
-        heat = (torch.sigmoid(STEEP * (self.cells[index] / zeros - 1)) * used).amax(dim=0)
-        way = self.ways[index]
-        return heat if way is None else unwarped(heat, way, size[1] / size[0])
+def _key_indices(times: Sequence[float], scores: Sequence[float], spans: Sequence[Span], most: int) -> list[int]:
+    """Which frames are key frames: the first, the highest peaks, the last, and the highest score of all."""
+    peaks = [times.index(span.peak) for span in sorted(spans, key=lambda span: -span.score)]
+    wanted = [int(np.argmax(scores)), *peaks[: MOST_KEYS - 2], 0, len(times) - 1]
+    return sorted(list(dict.fromkeys(wanted))[:most])
 
 
 def _opened(source: ClipFile | os.PathLike | bytes) -> ClipReader:
@@ -378,22 +362,6 @@ def _later(frame: Frame, by: float) -> Frame:
     return replace(frame, time=frame.time + by)
 
 
-def _in_order(seen: Sequence[_Seen]) -> list[_Seen]:
+def _in_order(seen: Sequence[Seen]) -> list[Seen]:
     """By time, each time once."""
     return [by_time[at] for by_time in [{one.frame.time: one for one in seen}] for at in sorted(by_time)]
-
-
-def _moment(one: _Seen, anchor: Keypoints | None, way: np.ndarray | None = None) -> Moment:
-    """A frame on the grid of the anchor; as it is where it has no anchor or does not fit it."""
-    if one.motion is None:
-        velocity = torch.zeros(2, *one.looks.shape[1:])
-    else:
-        velocity = torch.from_numpy(one.motion.velocity)
-    if way is None and anchor is not None:
-        way = similarity(one.keypoints, anchor)
-    if way is None:
-        seen = torch.ones(one.looks.shape[1:], dtype=torch.bool)
-        return Moment(one.looks, velocity, seen, one.frame.time)
-    aspect = one.frame.size[1] / one.frame.size[0]
-    moved, seen = warped(torch.cat([one.looks, velocity]), way, aspect)
-    return Moment(F.normalize(moved[:-2], dim=0), moved[-2:], seen, one.frame.time)

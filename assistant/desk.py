@@ -15,7 +15,7 @@ from assistant.clip_words import checked_rules
 from assistant.errors import LookTwiceError, MediaError, QueueFullError
 from assistant.exchange import Exchange, main_picture, pictures_in, small_look
 from assistant.render import OPACITY
-from assistant.session import Event, Session, Stage, Words
+from assistant.session import Event, Session, Stage, Tell, Words
 from assistant.threshold import checked_rate
 from assistant.types import ClipFile, Finding, Look, Media
 from assistant.versions import SHIPPED, joined, resolved, split_name, use
@@ -166,15 +166,15 @@ class Desk:
         """
         with self._in_line() as ticket:
             yield from self._answer(
-                ticket, lambda: session().ask(question, media, stop=stop, **({"parts": True} if parts else {})), stop
+                ticket, lambda tell: session().ask(question, media, stop=stop, parts=parts, tell=tell), stop
             )
 
-    def _answer(self, ticket: object, ask: Callable[[], Iterator[Event]], stop: threading.Event) -> Iterator[Event]:
+    def _answer(self, ticket: object, ask: Callable[[Tell], Iterator[Event]], stop: threading.Event) -> Iterator[Event]:
         events: queue.SimpleQueue[Event | Exception | None] = queue.SimpleQueue()
 
         def work() -> None:
             try:
-                for event in ask():
+                for event in ask(events.put):
                     events.put(event)
                 events.put(None)
             except Exception as error:  # raised again by the reader below
@@ -197,8 +197,9 @@ class Desk:
                     return
                 if isinstance(event, Exception):
                     raise event
-                if isinstance(event, Words) and not events.empty():
-                    continue  # the event that follows holds these words too
+                passing = isinstance(event, Words) or isinstance(event, Stage) and event.frames > 0
+                if passing and not events.empty():
+                    continue  # the event that follows holds these words too, or is about a later frame
                 yield event
         finally:
             stop.set()
@@ -211,6 +212,7 @@ class Talk:
     Attributes:
         messages: {"role", "content"} as shown, at most MAX_MESSAGES.
         references: normal pictures and clips that every look of the conversation is held against, at most MAX_HELD.
+        lent: whether they came with an example; they leave with it.
         rate: the false-alarm rate that was asked for, None when none was.
         rules: of normality in clips, in the user's words; "" for those that are drafted from a normal clip.
         views: whether several pictures in one message are views of one object.
@@ -232,6 +234,7 @@ class Talk:
         self.opacity, self.focus = OPACITY, 0
         self.frame: int | None = None
         self.references: tuple[Media | ClipFile, ...] = ()
+        self.lent = False
         self.rate: float | None = None
         self.rules, self.views = "", False
         self._new_terms = False
@@ -269,15 +272,20 @@ class Talk:
         checked_rules(text)
         self.rules = text.strip()
 
-    def add_references(self, pictures: Sequence[Media | ClipFile]) -> None:
-        """Hold every look from now on against these normal pictures too; raises MediaError when they are too many."""
+    def add_references(self, pictures: Sequence[Media | ClipFile], *, lent: bool = False) -> None:
+        """Hold every look from now on against these normal pictures too, instead of an example's where there are such.
+
+        Raises MediaError when they are too many.
+        """
+        if self.lent:
+            self.clear_references()
         if len(self.references) + len(pictures) > MAX_HELD:
             raise MediaError(f"A conversation has at most {MAX_HELD} references.", "Clear them first, or add fewer.")
-        self.references, self._new_terms = (*self.references, *pictures), True
+        self.references, self.lent, self._new_terms = (*self.references, *pictures), lent, True
 
     def clear_references(self) -> None:
         """Hold looks against nothing any more."""
-        self.references, self._new_terms = (), True
+        self.references, self.lent, self._new_terms = (), False, True
 
     def ask_for(self, rate: float | None) -> None:
         """Set the threshold by this false-alarm rate from now on; raises RateError when it cannot be asked for."""

@@ -35,13 +35,17 @@ STATES = {
     "loading": "Loading the model …", "waiting": "Waiting for another answer to be finished …",
     "remembering": "Looking at the references …",
     "looking": "First look: the whole picture. Second look: what is odd in it …",
-    "watching": "Reading the clip. First look: all over it. Second look: where something rises …",
+    "watching": "First look: all over the clip …", "closer": "Second look: where something rises in it …",
+    "keys": "Looking closely at its key frames …",
     "answering": "Answering …",
     "deciding": "Weighing the verdict …", "adding": "Asking for cause and advice …", "": "",
 }  # fmt: skip
 """What the page says while the assistant is at work, by the name of a `session.Stage`."""
-SHARES = {"remembering": 0.1, "looking": 0.25, "watching": 0.25, "answering": 0.5, "deciding": 0.75, "adding": 0.85}
-"""How far a turn is in these states, 0..1, as the page's bar shows it; unknown in the others."""
+SHARES = {
+    "remembering": (0.02, 0.1), "looking": (0.25, 0.25), "watching": (0.1, 0.35), "closer": (0.35, 0.45),
+    "keys": (0.45, 0.5), "answering": (0.5, 0.5), "deciding": (0.75, 0.75), "adding": (0.85, 0.85),
+}  # fmt: skip
+"""How far a turn is when these states begin and end, 0..1, as the page's bar shows it; unknown in the others."""
 _BOX, _BOX_EDGE = (255, 255, 255), (10, 10, 10)
 _MARKS = re.compile(r"[\\`*_\[\]|~$^]")
 _STARTS = re.compile(r"^([ \t]*)(?:([#+=-])|(\d+)([.)]))", re.MULTILINE)
@@ -180,21 +184,27 @@ def warnings_markdown(warnings: Sequence[str]) -> str:
     return "\n>\n".join(f"> ⚠ {escape(plain(warning))}" for warning in warnings)
 
 
-def status_html(state: str, failure: str = "", ahead: int = 0) -> str:
+def status_html(state: str, failure: str = "", ahead: int = 0, frame: int = 0, frames: int = 0) -> str:
     """The line that says what the assistant is doing, one of STATES; screen readers announce it.
 
     Args:
         state: key of STATES.
         failure: said instead when it is not empty.
         ahead: questions that are answered before this one.
+        frame, frames: which frame of a clip is looked at, from 1, out of how many; 0 where none are counted.
     """
     words = STATES[state]
     if ahead:
         words = f"Waiting: {ahead} {'question is' if ahead == 1 else 'questions are'} ahead of yours …"
-    share = SHARES.get(state)
-    value = "" if share is None else f' value="{share}"'
+    value, count = "", ""
+    if state in SHARES:
+        begin, end = SHARES[state]
+        value = f' value="{begin + (end - begin) * frame / max(1, frames):.3g}"'
+    if frames:  # not announced: a voice that counts to thirty hides everything else
+        count = f' <span class="count" aria-hidden="true">frame {frame} of {frames}</span>'
     bar = f'<progress max="1"{value} aria-label="progress"></progress>' if state and not failure else ""
-    return f'<div role="status" aria-live="polite">{html.escape(failure or words)}</div>{bar}'
+    said = f'<span role="status" aria-live="polite">{html.escape(failure or words)}</span>'
+    return f"<div>{said}{count}</div>{bar}"
 
 
 def small_copy(media: Media, folder: str, side: int) -> Path:
@@ -230,7 +240,10 @@ def references_line(count: int, clips: int = 0) -> str:
             "every look is a comparison with them."
         )
     if clips:
-        return f"Every look at a clip is held against {'this clip' if count == 1 else f'these {count} references'}."
+        held = f"Every look at a clip is held against {'this clip' if count == 1 else f'these {count} references'}"
+        few = count - clips
+        pictures = ("this picture" if few == 1 else f"the {few} pictures among them") if few else ""
+        return f"{held}, {f'a picture against {pictures} only' if few else 'a picture is looked at by itself'}."
     return f"Every look is held against {'this picture' if count == 1 else f'these {count} pictures'}."
 
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from assistant.answer import QUESTIONS, wants_parts
 from assistant.clip_words import checked_rules
-from assistant.errors import MediaError
 from assistant.prompts import DEFAULT_QUESTION, asks_verdict
 from assistant.threshold import checked_rate
 from assistant.types import ClipFile, Finding, Look, Media, Timings
 
 if TYPE_CHECKING:
-    from assistant.clip_look import Normality
+    from assistant.clip_look import Normality, Progress
     from assistant.reference import References
     from assistant.tiling import Tiles
 
@@ -24,6 +23,8 @@ MAX_TURNS = 8
 """Turns kept of a conversation."""
 MAX_LOOKS = 4
 """Pictures whose looks are kept."""
+ALONE = "The normal references are clips, which hold for clips only: this picture was looked at by itself."
+"""Said of a picture that was looked at while all references are clips."""
 
 
 class Inspects(Protocol):
@@ -35,11 +36,13 @@ class Inspects(Protocol):
         """A memory of normal pictures."""
         ...
 
-    def learn_normal(self, sources: Sequence[Media | ClipFile]) -> Normality:
+    def learn_normal(self, sources: Sequence[Media | ClipFile], *, progress: Progress) -> Normality:
         """What is usual in normal clips or frames."""
         ...
 
-    def look_clip(self, source: ClipFile, normal: Normality | Sequence[Media] = (), *, rules: str = "") -> Look:
+    def look_clip(
+        self, source: ClipFile, normal: Normality | Sequence[Media] = (), *, rules: str = "", progress: Progress
+    ) -> Look:
         """What the model sees in a clip."""
         ...
 
@@ -76,11 +79,15 @@ class Turn:
 class Stage:
     """What the assistant is doing now: "remembering", "looking", "watching" a clip, "answering" or "deciding".
 
-    A desk says "waiting" as well, with the number of questions that are `ahead`.
+    While a clip is looked at, `Session.ask` tells of each of its frames as well: "remembering", "watching", "closer" or
+    "keys" with its number, `frame`, from 1, out of `frames`. A desk says "waiting" too, with the number of questions
+    that are `ahead`.
     """
 
     name: str
     ahead: int = 0
+    frame: int = 0
+    frames: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,6 +136,15 @@ class Part:
 
 
 Event = Stage | Looked | Words | Decided | Part | Done
+Tell = Callable[[Stage], None]
+
+
+class _Stopped(Exception):
+    """The user has stopped a look at a clip."""
+
+
+def _nobody(_stage: Stage) -> None:
+    """Tells nobody."""
 
 
 class Session:
@@ -212,30 +228,36 @@ class Session:
     def memory(self) -> References | None:
         """What is kept of the references, made once for each set of them; None without.
 
-        Raises LookTwiceError when one of them cannot be used, a clip among them.
+        Normal clips among them are left out: they are references for clips. Raises LookTwiceError when a picture cannot
+        be used.
         """
-        if any(isinstance(one, ClipFile) for one in self._references):
-            raise MediaError("A normal clip is a reference for clips, not for pictures.", "Clear the references first.")
-        if self._memory is None and self._references:
-            self._memory = self._inspector.remember(self._references)
+        if self._memory is None and self._normal_pictures:
+            self._memory = self._inspector.remember(self._normal_pictures)
         return self._memory
 
-    def normality(self) -> Normality | None:
+    @property
+    def _normal_pictures(self) -> list[Media]:
+        return [one for one in self._references if not isinstance(one, ClipFile)]
+
+    def normality(self, progress: Progress = lambda what, number, of: None) -> Normality | None:
         """What is usual in the references as clips are held against it, made once; None without. Errors as `memory`."""
         if self._normality is None and self._references:
-            self._normality = self._inspector.learn_normal(self._references)
+            self._normality = self._inspector.learn_normal(self._references, progress=progress)
         return self._normality
 
-    def attach(self, media: Media | ClipFile) -> Look:
+    def attach(self, media: Media | ClipFile, progress: Progress = lambda what, number, of: None) -> Look:
         """Look at a picture or clip, once; the questions that follow are about it.
 
         Raises LookTwiceError when it or a reference cannot be used; the conversation is then as before.
         """
         if isinstance(media, ClipFile):
-            look = self._inspector.look_clip(media, self.normality() or (), rules=self._rules)
+            normal = self.normality(progress) or ()
+            look = self._inspector.look_clip(media, normal, rules=self._rules, progress=progress)
         else:
             memory = self.memory()
             look = self._inspector.look(media, () if memory is None else memory, rate=self._rate, **self._tiles)
+            if self._references and memory is None:
+                look = replace(look, warnings=(*look.warnings, ALONE))
         self._looks = [*self._looks, look][-MAX_LOOKS:]
         self._turns = [turn for turn in self._turns if turn.look is None or turn.look in self._looks]
         self._media, self._outdated = media, False
@@ -248,6 +270,7 @@ class Session:
         *,
         stop: threading.Event | None = None,
         parts: bool = False,
+        tell: Tell = _nobody,
     ) -> Iterator[Event]:
         """Answer one question, as events: remembering, looking, Looked, answering, Words..., deciding, Done.
 
@@ -258,23 +281,38 @@ class Session:
         Args:
             question: the words of the user; empty with a picture means the default question.
             media: a new picture or clip to attach first; without it the question is about the newest one.
-            stop: ends the turn at the next word when it is set; what was said until then stays in the conversation.
+            stop: ends the turn at the next word, or frame of a clip, when it is set; what was said until then stays in
+                the conversation.
             parts: whether cause and advice are asked for where something is wrong; they do not enter the history.
+            tell: is given a Stage for each frame of a clip, while the iterator is at work on its next event.
 
         Raises LookTwiceError (a picture or question that cannot be used); the turn is then not kept.
         """
         stop = stop or threading.Event()
+
+        def progress(what: str, number: int, of: int) -> None:
+            if stop.is_set():
+                raise _Stopped
+            tell(Stage(what, frame=number, frames=of))
+
         if media is not None:
             question = question.strip() or DEFAULT_QUESTION
         elif self._outdated:
             media = self._media
         if media is not None:
             clip = isinstance(media, ClipFile)
-            if (self._normality if clip else self._memory) is None and self._references:
-                yield Stage("remembering")
-                self.normality() if clip else self.memory()
-            yield Stage("watching" if clip else "looking")
-            yield Looked(self.attach(media))
+            new = self._references if clip else self._normal_pictures
+            try:
+                if (self._normality if clip else self._memory) is None and new:
+                    yield Stage("remembering")
+                    self.normality(progress) if clip else self.memory()
+                yield Stage("watching" if clip else "looking")
+                look = self.attach(media, progress)
+            except _Stopped:  # the questions that follow are about it all the same: it is looked at then
+                self._media, self._outdated = media, True
+                yield Done(None, "", stopped=True)
+                return
+            yield Looked(look)
         look = self.look
         yield Stage("answering")
         history = [(turn.question, turn.answer) for turn in self._turns if turn.look is look]

@@ -132,7 +132,7 @@ class ClipPanel:
 def make_ready(talk: Talk, exchange: Exchange) -> None:
     """Gives the exchange that is being answered the file that the player plays of the newest clip, where there is one.
 
-    Takes a second or two where it must be copied; the model looks meanwhile.
+    Takes a second or two where it must be copied; called in a thread of its own, while the model looks.
     """
     latest = talk.latest()
     if latest is not None and isinstance(latest.media, OpenedClip):

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from assistant.clip_look import Normality
+from assistant.clip_look import Normality, Progress
 from assistant.clip_reader import ClipReader
 from assistant.clip_words import checked_rules, clip_opening
 from assistant.regions import find_regions
@@ -52,12 +52,18 @@ class Spotted:
         regions = find_regions(heatmap, look.thumbnail, SUSPICIOUS, look.size)
         return replace(look, score=0.95, heatmap=heatmap, regions=regions, doubt="", warnings=())
 
-    def learn_normal(self, sources: Any) -> Any:
+    def learn_normal(self, sources: Any, *, progress: Progress) -> Any:
         """Nothing is learned; that something was is all the looks need to know."""
         return ("normal", len(sources))
 
-    def look_clip(self, source: ClipFile, normal: Normality | Any = (), *, rules: str = "") -> Look:
-        """The tiny model's looks at key frames, with a score that rises twice."""
+    def look_clip(self, source: ClipFile, normal: Normality | Any = (), *, rules: str = "", progress: Progress) -> Look:
+        """The tiny model's looks at key frames, with a score that rises twice; pauses at the third frame of four while
+        the gate is closed.
+        """
+        for number in range(1, 5):
+            progress("watching", number, 4)
+            while number == 3 and not self.gate.wait(0.05):
+                progress("watching", number, 4)
         with ClipReader(source.source, name=source.name) as reader:
             length = reader.duration
             times = [0.0, *(length * peak for _, peak, _, _ in SPANS), length - 0.1]

@@ -37,6 +37,11 @@ def test_a_normal_picture_has_the_verdict_alone_and_a_doubt_is_told() -> None:
     unsure = replace(FINDING, verdict="unsure")
     text = in_parts("Yes.", replace(LOOK, doubt="It is unlike <b>anything</b>."), unsure, {}, 1)
     assert "- **Why unsure:** It is unlike &lt;b&gt;anything&lt;/b&gt;." in text and "**Where:**" in text
+    text = in_parts("Yes.", LOOK, replace(unsure, verdict_probability=0.52), {}, 1)
+    assert "- **Why unsure:** What was seen speaks about as much for normal as for anomalous." in text
+    held = replace(LOOK, references=2)
+    text = in_parts("No.", held, replace(unsure, verdict_probability=0.3), {}, 1)
+    assert "- **Why unsure:** The score says normal, but the [top left](#spot-1-1) is unlike the references." in text
     assert not wants_parts(fine) and not wants_parts(unsure) and wants_parts(FINDING)
     assert not wants_parts(replace(FINDING, regions=()))
 

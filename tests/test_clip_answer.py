@@ -44,6 +44,8 @@ def test_a_calm_clip_has_no_moments_and_many_are_counted() -> None:
     calm = replace(LOOK, clip=replace(FACTS, spans=(), rules=(), normal=""), regions=())
     text = clip_in_parts("No.", calm, replace(FINDING, verdict="normal", regions=()), 1)
     assert "When" not in text and "Where" not in text and "Why" not in text and "Camera" in text
+    unsure = replace(FINDING, verdict="unsure", verdict_probability=0.52)
+    assert "- **Why unsure:** What was seen speaks about as much" in clip_in_parts("Yes.", LOOK, unsure, 1)
     many = replace(LOOK, clip=replace(FACTS, spans=(SPAN,) * (SHOWN + 2)))
     assert "; and 2 more" in clip_in_parts("Yes.", many, FINDING, 1)
 

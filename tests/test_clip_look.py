@@ -48,6 +48,31 @@ def test_how_far_a_clip_is_to_be_trusted_is_said(inspector, tmp_path, monkeypatc
     assert UNMEASURED in told["warnings"] and told["frames"] == sorted(told["frames"], key=lambda one: one["time"])
 
 
+def test_every_frame_is_counted_before_it_is_looked_at_and_what_is_raised_then_ends_the_look(inspector, tmp_path):
+    told: dict[str, list[tuple[int, int]]] = {}
+    normal = write_clip(tmp_path / "normal.mp4", still_then_odd(False))
+
+    def count(what: str, number: int, of: int) -> None:
+        told.setdefault(what, []).append((number, of))
+
+    look = inspector.look_clip(write_clip(tmp_path / "odd.mp4", still_then_odd(True)), [normal], progress=count)
+    assert list(told) == ["remembering", "watching", "closer", "keys"]
+    for counted in told.values():
+        assert [number for number, _ in counted] == list(range(1, len(counted) + 1))
+        assert {of for _, of in counted} == {len(counted)}
+    assert len(told["watching"]) + len(told["closer"]) == len(look.clip.frames)
+    assert len(told["keys"]) == len(look.clip.keys)
+
+    def enough(what: str, number: int, of: int) -> None:
+        told["last"] = [(number, of)]
+        if number == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        inspector.look_clip(normal, progress=enough)
+    assert told["last"][0][0] == 3
+
+
 def test_a_clip_without_pictures_is_one_sentence(inspector, tmp_path):
     with pytest.raises(MediaError, match=r"^[^\n]+$"):
         inspector.look_clip(write_sound(tmp_path / "sound.mp4"))

@@ -29,7 +29,7 @@ LAYERS = [
     {"onevision", "onevision_processing"},
     {"onevision_loading"},
     {"loading", "runtime", "memory", "tiles", "import_expert"},
-    {"clip_look"},
+    {"clip_look", "clip_evidence"},
     {"inspector", "weight_card", "export"},
     {"session"},
     {"desk", "batch"},

@@ -20,6 +20,7 @@ from app import Limits, build, serve
 from assistant.clip_words import MAX_RULES
 from assistant.desk import Desk
 from assistant.inspector import Inspector
+from assistant.session import ALONE
 from panels.clip import NOT_PLAYED
 from panels.several import ONE_AT_A_TIME
 from tests.clipmaker import moving_square, write_clip, write_sound
@@ -41,7 +42,14 @@ class Page(Served):
 
     def parts(self, shown: list[Any]) -> dict[str, Any]:
         player, timeline, keys, rules = (value_of(one) for one in shown[-4:])
-        return {"chat": shown[0], "player": player, "timeline": timeline, "keys": keys, "rules": rules}
+        return {
+            "chat": shown[0],
+            "evidence": shown[7],
+            "player": player,
+            "timeline": timeline,
+            "keys": keys,
+            "rules": rules,
+        }
 
 
 def value_of(shown: Any) -> Any:
@@ -144,7 +152,7 @@ def test_a_normal_clip_gives_rules_and_own_rules_take_their_place(
     _, strip, line = client.predict([handle_file(clips["normal"])], api_name="/references")
     assert (
         len(value_of(strip) if isinstance(strip, dict) else strip) == 1
-        and "at a clip is held against this clip" in line
+        and "at a clip is held against this clip, a picture is looked at by itself" in line
     )
     shown = spotted.turn(client, "", clips["mp4"])
     assert shown["rules"] == "\n".join(DRAFT)
@@ -159,7 +167,8 @@ def test_a_normal_clip_gives_rules_and_own_rules_take_their_place(
     assert shown["rules"] == "Only squares; nothing goes left"
     with pytest.raises(AppError, match="characters"):
         client.predict("x" * (MAX_RULES + 1), api_name="/rules")
-    assert "reference for clips, not for pictures" in words(chat(client, "", cracked)[-1])
+    shown = spotted.turn(client, "", cracked)  # looked at by itself, and that is said
+    assert "sure" in words(shown["chat"][-1]) and ALONE in shown["evidence"]
 
 
 def test_several_pictures_are_views_of_one_object_where_that_was_said(

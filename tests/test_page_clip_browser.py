@@ -25,10 +25,15 @@ pytestmark = [pytest.mark.filterwarnings("ignore"), needs_chromium]
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def spotted() -> Spotted:
+    return Spotted()
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory, spotted: Spotted) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
-        desk = Desk("embedded", lambda profile: Spotted())
+        desk = Desk("embedded", lambda profile: spotted)
         served = build(desk)
         address = serve(served, "127.0.0.1", None, Limits("5mb"), block=False)
         desk.loaded.result(60)
@@ -97,6 +102,27 @@ def test_a_dropped_clip_plays_and_its_spans_and_key_frames_move_the_player(page:
     assert "#span" not in page.url
 
 
+def test_frames_are_counted_while_a_clip_is_looked_at_and_stop_ends_the_look(
+    page: sync_api.Page, clip: Path, spotted: Spotted
+) -> None:
+    spotted.gate.clear()
+    try:
+        page.locator("#box input[type=file]").set_input_files(clip)
+        page.locator("#box .thumbnail-item, #box .thumbnails img, #box button.thumbnail-small").first.wait_for()
+        page.locator("#box textarea").press("Enter")
+        page.locator("#status").get_by_text("frame 3 of 4").wait_for()
+        assert "First look" in page.locator("#status [role=status]").inner_text()
+        assert 0.1 < float(page.locator("#status progress").get_attribute("value")) < 0.4
+        page.get_by_role("button", name="Stop").first.click()
+        page.locator("#chat").get_by_text("(stopped)").wait_for()
+        answered(page, 1)
+        assert not page.locator("#clip video").count()
+    finally:
+        spotted.gate.set()
+    page.locator('#chat button[title="Retry"], #chat button[aria-label="Retry"]').last.click()
+    page.wait_for_selector("#clip video")
+
+
 def test_the_evidence_goes_back_and_forth_between_a_clip_and_a_picture(page: sync_api.Page, clip: Path) -> None:
     drop(page, clip)
     page.locator("#examples .thumbnail-item").first.click()
@@ -109,7 +135,7 @@ def test_the_evidence_goes_back_and_forth_between_a_clip_and_a_picture(page: syn
     page.wait_for_function("!document.querySelector('#clip video')")
 
 
-def test_examples_with_references_run_with_one_click(page: sync_api.Page) -> None:
+def test_examples_with_references_run_with_one_click_and_take_them_along(page: sync_api.Page, cracked: Path) -> None:
     page.locator("#examples .thumbnail-item").last.click()
     answered(page, 1)
     page.wait_for_selector("#clip video")
@@ -119,6 +145,10 @@ def test_examples_with_references_run_with_one_click(page: sync_api.Page) -> Non
     page.wait_for_function("!document.querySelector('#clip video')")
     page.get_by_role("button", name="Normal references").click()
     page.locator("#held").get_by_text("held against this picture").wait_for()
+    page.locator("#box input[type=file]").set_input_files(cracked)
+    page.locator("#box textarea").press("Enter")  # an example's references are not the visitor's
+    page.locator("#held").get_by_text("With one to eight normal pictures").wait_for()
+    answered(page, 3)
 
 
 def test_rules_that_a_normal_clip_gives_can_be_edited(page: sync_api.Page, clip: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -204,3 +205,32 @@ def test_a_full_line_is_a_sentence_and_the_question_stays(visit: Visit, monkeypa
     busy.join(60)
     visit.page.locator('#chat button[title="Retry"], #chat button[aria-label="Retry"]').last.click()
     visit.page.locator("#chat").get_by_text(WORDS).wait_for()
+
+
+@pytest.mark.skipif(os.getloadavg()[0] > 1.5 * (os.cpu_count() or 1), reason="the machine is too busy to time anything")
+def test_the_page_is_painted_within_two_seconds_while_the_model_loads(
+    browser: sync_api.Browser,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "up"))
+    loading = threading.Event()
+    desk = Desk("embedded", lambda profile: loading.wait(WAIT) and Spotted())
+    served = build(desk)
+    url = serve(served, "127.0.0.1", None, Limits("1mb"), block=False)
+    first, title = [], []
+    for _ in range(3):
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.set_default_timeout(WAIT)
+        page.goto(url)
+        page.locator("#status").get_by_text("Loading the model").wait_for()
+        painted = page.evaluate(
+            "new Promise(done => new PerformanceObserver(list => done(list.getEntries().at(-1).startTime))"
+            ".observe({type: 'largest-contentful-paint', buffered: true}))"
+        )
+        first.append(page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime"))
+        title.append(painted)
+        page.close()
+    loading.set()
+    close(served)
+    assert min(first) < 2000 and min(title) < 2000, "milliseconds to the first paint, and to that of the page itself"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -70,7 +71,7 @@ class Slow:
     def __init__(self, gate: threading.Event, order: list[str]) -> None:
         self.gate, self.order = gate, order
 
-    def ask(self, question: str, media: object = None, *, stop: threading.Event) -> object:
+    def ask(self, question: str, media: object = None, **options: object) -> object:
         self.gate.wait(WAIT)
         self.order.append(question)
         yield Done(None, f"for {question}")
@@ -143,6 +144,8 @@ def test_the_container_runs_as_nobody_special_on_a_read_only_root() -> None:
     service = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))["services"]["looktwice"]
     assert service["read_only"] is True and service["cap_drop"] == ["ALL"] and service["mem_limit"]
     assert service["ports"] == ["127.0.0.1:7860:7860"] and "kept:/data" in service["volumes"]
+    served = next(line.removeprefix("CMD ") for line in reversed(lines) if line.startswith("CMD "))
+    assert service["command"] == [*json.loads(served), "--learn"]  # the volume is there for corrections
 
 
 def test_the_readme_begins_with_what_a_space_needs() -> None:

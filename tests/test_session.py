@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,8 @@ import pytest
 from assistant.errors import MediaError, QuestionError, RateError
 from assistant.media import media_from_array
 from assistant.reference import References
-from assistant.session import MAX_LOOKS, MAX_TURNS, Done, Looked, Session, Stage, Words
-from assistant.types import Finding, Look, Media, Timings
+from assistant.session import ALONE, MAX_LOOKS, MAX_TURNS, Done, Looked, Session, Stage, Words
+from assistant.types import ClipFacts, ClipFile, Finding, Look, Media, Timings
 
 
 class Scripted:
@@ -27,10 +28,24 @@ class Scripted:
         self.held: list[tuple[Any, float | None]] = []
         self.asked: list[tuple[Look | None, str, list[tuple[str, str]]]] = []
         self.broken = False
+        self.normal: list[Any] = []
+        self.on_frame = lambda number: None
 
     def remember(self, sources: Sequence[Media]) -> References:
         self.remembered.append(tuple(sources))
         return References((), len(sources))
+
+    def learn_normal(self, sources: Any, *, progress: Any) -> Any:
+        progress("remembering", 1, 1)
+        self.normal.append(tuple(sources))
+        return "what is normal"
+
+    def look_clip(self, source: ClipFile, normal: Any = (), *, rules: str = "", progress: Any) -> Look:
+        for number in (1, 2):
+            self.on_frame(number)
+            progress("watching", number, 2)
+        self.held.append((normal, None))
+        return replace(self.look(picture()), clip=ClipFacts(2.0, "still", (), (), ()))
 
     def look(self, source: Media, references: Any = (), *, rate: float | None = None) -> Look:
         if self.broken:
@@ -203,3 +218,33 @@ def test_a_kept_memory_is_used_as_it_is() -> None:
     session.hold(kept, 0.05)
     list(session.ask("a", picture()))
     assert inspector.held == [(kept, 0.05)] and not inspector.remembered
+
+
+def test_frames_of_a_clip_are_told_and_a_stop_ends_the_look_whose_clip_is_asked_about_next() -> None:
+    scripted, told, stop = Scripted(), [], threading.Event()
+    session = Session(scripted)
+    clip = ClipFile(b"a clip")
+    list(session.ask("First?", picture()))
+    scripted.on_frame = lambda number: stop.set() if number == 2 else None
+    events = list(session.ask("What happens?", clip, stop=stop, tell=told.append))
+    assert told == [Stage("watching", frame=1, frames=2)]
+    assert events[0] == Stage("watching") and len(events) == 2
+    assert events[1].stopped and events[1].finding is None and not events[1].text
+    assert len(session.turns) == 1 and len(session.looks) == 1
+    scripted.on_frame = lambda number: None
+    events = list(session.ask("And now?"))  # about the clip, which stands last in the chat
+    assert isinstance(events[1], Looked) and events[1].look.clip is not None
+
+
+def test_a_normal_clip_holds_for_clips_and_normal_pictures_for_both() -> None:
+    scripted, clip, good = Scripted(), ClipFile(b"a clip"), picture("good")
+    session = Session(scripted)
+    session.hold([clip, good])
+    look = session.attach(picture())
+    assert scripted.remembered == [(good,)] and ALONE not in look.warnings
+    session.attach(ClipFile(b"another"))
+    assert scripted.normal == [(clip, good)] and scripted.held[-2][0] == "what is normal"
+    session.hold([clip])
+    events = list(session.ask("Is there anything wrong?", picture()))
+    assert events[0] == Stage("looking")  # nothing is remembered for it
+    assert events[1].look.warnings == (ALONE,) and scripted.held[-1] == ((), None)
