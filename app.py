@@ -69,10 +69,8 @@ def build(desk: Desk, learning: bool = True) -> Page:
             """Answer a message of text and an upload, or several views of one object; first comes the conversation."""
             files, talk = list((message or {}).get("files") or []), talk or Talk(desk)
             text = str((message or {}).get("text") or "").strip()
-            if (
-                files and talk.lent and not talk.busy
-            ):  # an example's references say nothing about what the visitor has brought
-                talk.clear_references()
+            if files and talk.lent and not talk.busy:
+                talk.clear_references()  # an example's say nothing about what the visitor has brought
                 yield parts.show_references(talk)
             yield from turn(talk, text, lambda: read_message(files, talk.views))
 
