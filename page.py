@@ -95,17 +95,6 @@ class Parts:
                 self.rate, self.rules = self.settings.rate, self.settings.rules
             with gr.Column(scale=5, min_width=300, elem_id="evidence"):
                 self._build_evidence()
-        self.gallery = gr.Gallery(
-            label="Examples",
-            show_label=False,
-            elem_id="examples",
-            allow_preview=False,
-            columns=6,
-            height="auto",
-            interactive=False,
-            buttons=[],
-            visible=False,
-        )
         self.changing = [
             self.chatbot,
             self.box,
@@ -139,11 +128,15 @@ class Parts:
             label="Your question", show_label=False, sources=["upload"], file_types=FILE_TYPES, file_count="multiple",
             placeholder=DEFAULT_QUESTION, max_plain_text_length=MAX_QUESTION, elem_id="box",
         )  # fmt: skip
-        with gr.Row():
+        with gr.Row(elem_id="actions"):
             self.stop = gr.Button("Stop", size="md", min_width=100)
             self.new = gr.Button("New conversation", size="md", min_width=100)
             self.report.build_button()
         self.report.build_files()
+        self.gallery = gr.Gallery(  # here, not at the end of the page: on a phone the evidence would lie before it
+            label="Examples", show_label=False, elem_id="examples", allow_preview=False, columns=6, height="auto",
+            interactive=False, buttons=[], visible=False,
+        )  # fmt: skip
         with gr.Accordion("Normal references", open=False, elem_id="references"):
             self._build_references()
 

@@ -22,7 +22,7 @@ from assistant.clip_words import clip_opening
 from assistant.errors import MediaError, MemoryFileError
 from assistant.kinds import likely_kinds
 from assistant.loading import Loaded, compose
-from assistant.memory import assemble, doubt_of, see
+from assistant.memory import assemble, doubt_of, see, strangeness
 from assistant.memory_file import load_memory, save_memory
 from assistant.modeling import LookTokens, as_batch
 from assistant.picture import picture_facts
@@ -339,7 +339,7 @@ class Inspector(LooksAtClips):
         lit = verdict == "normal" and bool(look.regions)
         if look.doubt or (lit and look.references):  # a place unlike all references is not "normal", whatever the score
             verdict = "unsure"
-        warnings = list(look.warnings)
+        warnings = [*look.warnings, *strangeness(look, self.familiar)]
         keys = (look,) if look.clip is None else look.clip.keys
         if look.clip is None and self.calibration.contradicts(self.first_words[look], look.evidence):
             words, score = ("normal", "anomalous") if look.evidence > 0 else ("anomalous", "normal")

@@ -15,6 +15,7 @@ from assistant.calibration import Calibration
 from assistant.familiar import Familiar
 from assistant.modeling import LookModel
 from assistant.reference import References, Residuals, residuals
+from assistant.types import Look
 from assistant.vision import VisionFeatures
 
 MAX_ROWS = 32
@@ -23,6 +24,8 @@ MAX_JUDGED = 32
 """References that are held against the others, for the threshold and for doubts about them."""
 ODD_RATE = 0.01
 """A reference is called odd when fewer than this share of normals would look so suspicious against the others."""
+NEW_TO_ME = "The model has learned from nothing like this picture: normal references would make the verdict surer."
+"""Said of a picture that is judged all the same."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,6 +170,15 @@ def doubt_of(descriptor: Tensor, memory: References | None, calibration: Calibra
     if familiar is not None and familiar.distance(descriptor) > familiar.cut:
         return "The picture is unlike anything the model knows: nothing can be decided without references."
     return ""
+
+
+def strangeness(look: Look, familiar: Familiar | None) -> tuple[str, ...]:
+    """NEW_TO_ME for a look at a picture, without references, that lies as far from all known ones as a new product."""
+    alone = not look.references and not look.doubt and look.clip is None and not look.views
+    if familiar is None or not alone or "visual" not in look.tokens:
+        return ()
+    seen = F.normalize(torch.from_numpy(look.tokens["visual"]).float().mean(dim=0, keepdim=True), dim=1)
+    return (NEW_TO_ME,) if familiar.distance(seen) > familiar.far else ()
 
 
 def joined(parts: Sequence[References], count: int) -> References:

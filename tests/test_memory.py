@@ -16,7 +16,7 @@ from assistant.calibration import Calibration
 from assistant.errors import MediaError, MemoryFileError, RateError
 from assistant.familiar import Familiar
 from assistant.inspector import Inspector
-from assistant.memory import _odd, _strangers, distance_to
+from assistant.memory import NEW_TO_ME, _odd, _strangers, distance_to
 from assistant.reference import VARIANTS, residuals
 from assistant.types import MAX_REFERENCES
 from tests.tiny import tiny_inspector
@@ -181,6 +181,17 @@ def test_a_picture_unlike_anything_known_is_left_undecided(tiny):
     assert model.finding(model.look(strange), "No.").verdict == "unsure"
     assert not model.look(picture(3)).doubt
     assert not model.look(strange, [strange]).doubt  # with references they are what decides
+
+
+def test_a_picture_as_far_from_all_known_ones_as_a_new_product_is_judged_and_that_is_said():
+    model = tiny_inspector()
+    known = model.remember([picture(0), picture(1)])
+    model.familiar = Familiar(known.descriptors, 2.0, torch.ones(2, dtype=torch.bool), 0.0, 0.01)
+    strange = np.random.default_rng(0).integers(0, 255, (96, 96, 3)).astype(np.uint8)
+    look = model.look(strange)
+    assert not look.doubt and NEW_TO_ME in model.finding(look, "No.").warnings
+    assert NEW_TO_ME not in model.finding(model.look(picture(0)), "No.").warnings
+    assert NEW_TO_ME not in model.finding(model.look(strange, [strange]), "No.").warnings  # they are what it knows
 
 
 def test_familiar_is_kept_and_a_bad_file_is_one_sentence(tmp_path):
