@@ -32,7 +32,7 @@ def load(
         profile: name of a file in `assistant/profiles`, without `.yaml`; or a folder or hub repository with a
             LLaVA-OneVision checkpoint, or with weights of ours for one.
         quantization: "4bit", for OneVision profiles.
-        device_map: "auto" or as transformers takes it, for OneVision profiles.
+        device_map: as transformers takes it, for OneVision profiles; "auto" where there is a GPU.
         adapter: folder or hub repository with weights of ours, for OneVision profiles.
         share_gpu: most of each GPU's memory that this process may take, over 0 and at most 1, for OneVision profiles.
 

@@ -53,7 +53,8 @@ def compose(profile: Profile, *, stage: str = "all", **options: Any) -> Loaded |
 
     Args:
         profile: where the parts are.
-        options: of a OneVision profile, see `onevision_loading.compose_onevision`.
+        options: of a OneVision profile, see `onevision_loading.compose_onevision`; it lies on the GPU, where there is
+            one, unless `device_map` says otherwise.
         stage: "all" for a trained model; "look" leaves the parts around the language model untrained and without
             adapter and takes the default calibration where none is stored: what the language stage starts from.
 
@@ -66,7 +67,8 @@ def compose(profile: Profile, *, stage: str = "all", **options: Any) -> Loaded |
     if profile.checkpoint:
         from assistant.onevision_loading import compose_onevision  # its classes cost a second that others need not wait
 
-        return compose_onevision(profile, stage=stage, **options)
+        place = {"device_map": "auto"} if torch.cuda.is_available() else {}
+        return compose_onevision(profile, stage=stage, **(place | options))
     if any(value is not None for value in options.values()):
         raise ProfileError(f"The profile {profile.name} takes no {' or '.join(options)}.", "OneVision profiles do.")
     config = read_config(profile.weights, LookTwiceConfig)

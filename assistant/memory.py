@@ -22,6 +22,8 @@ MAX_ROWS = 32
 """Pictures and variants of pictures whose patches are kept: the distances to a row take 20 MB and 2 ms a look."""
 MAX_JUDGED = 32
 """References that are held against the others, for the threshold and for doubts about them."""
+NOT_COMPARED = "These weights have learned nothing from references: they change the threshold, not map and score."
+"""Said of looks that `compares` is false of."""
 ODD_RATE = 0.01
 """A reference is called odd when fewer than this share of normals would look so suspicious against the others."""
 NEW_TO_ME = "The model has learned from nothing like this picture: normal references would make the verdict surer."
@@ -82,7 +84,7 @@ def assemble(
     memory = replace(joined([seen[index].part for index in kept], len(seen)), known=known)
     held = held_out(seen, memory, kept)
     strange = _strangers(descriptors, calibration.match_cut)
-    notes = []
+    notes = [] if getattr(model, "compares", True) else [NOT_COMPARED]
     if strange and 2 * len(strange) < len(seen):
         named = sorted(numbers[index] for index in strange)
         notes += [f"Reference {number} shows another product than the other references." for number in named]

@@ -69,6 +69,17 @@ class OneVisionLook(nn.Module):
             self.fusion = score_fusion(len(config.vision_config.channels) - 1)
 
     @property
+    def compares(self) -> bool:
+        """Whether references change map and score: an imported expert alone has no part that has learned to."""
+        return self.headed or any(bool(layer.weight.any()) for layer in self.selector.residual)
+
+    def thaw(self) -> None:
+        """All that is trained wants gradients; how far references count is chosen afterwards, see `ReferenceGain`."""
+        self.requires_grad_(True)
+        if self.headed:
+            self.heatmap.references.requires_grad_(False)
+
+    @property
     def tower(self) -> SiglipTower:
         """The tower; a part of the language checkpoint."""
         return self._tower[0]

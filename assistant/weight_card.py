@@ -8,7 +8,7 @@ from typing import Any
 
 from assistant.errors import WeightsError
 from assistant.profiles import Profile
-from assistant.weights import ADAPTER_FOLDER, CALIBRATION_FILE, LANGUAGE_FILE, LOOK_FILE
+from assistant.weights import ADAPTER_FOLDER, CALIBRATION_FILE, FAMILIAR_FILE, LANGUAGE_FILE, LOOK_FILE
 
 CARD = "README.md"
 TRAINING_FILE = "training.json"
@@ -42,12 +42,15 @@ def write_card(profile: Profile, weights: Path) -> Path:
 def card_of(profile: Profile, weights: Path) -> str:
     """The card's Markdown, with the metadata block the hub reads."""
     training, figures = _read(weights / TRAINING_FILE), _read(weights / FIGURES_FILE)
-    licences = sorted({one for stage in training.values() for s in stage["sets"].values() for one in s["licences"]})
+    # a set that states none may not be passed off under the licence of another
+    stated = {tuple(one["licences"]) for stage in training.values() for one in stage["sets"].values()}
+    licences = stated.pop() if len(stated) == 1 else ()
     licence = licences[0].lower() if len(licences) == 1 else "other"
     adapted = (weights / ADAPTER_FOLDER / "adapter_config.json").is_file()
     held = [
         (LOOK_FILE, "selector" + (" and heatmap head" if _headed(weights) else "")),
         (CALIBRATION_FILE, "thresholds and scales"),
+        (FAMILIAR_FILE, "what known pictures look like as wholes"),
         (LANGUAGE_FILE, "projector"),
         (f"{ADAPTER_FOLDER}/", "LoRA of the language model"),
     ]

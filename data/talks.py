@@ -8,6 +8,7 @@ A file is a JSON list of rows, or one row a line (JSONL): {"id", "image": NAME |
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from data.layouts_talks import MARK, ROLES
 from data.readers import Row
 
 CLIP_MARK = "<video>"
+BETWEEN, BETWEEN_LISTED = re.compile(r"[ \t\r\n]*"), re.compile(r"[ \t\r\n,]*")
+"""What stands before a row, and between rows of a list."""
 CHUNK = 1 << 20
 """Characters read at once; a file is never held whole."""
 LONGEST_ROW = 1 << 26
@@ -68,41 +71,40 @@ def rows_of(file: Path) -> Iterator[tuple[int, Any]]:
     if not file.is_file():
         raise RecordError(f"There are no conversations at {file}.")
     decoder = json.JSONDecoder()
-    line, text, listed, ended, started = 1, "", None, False, False
+    line, text, at, listed, started = 1, "", 0, None, False  # `at`: where in the piece; cut once a piece, not a row
     with file.open(encoding="utf-8-sig") as stream:
         while True:
-            stripped = text.lstrip(" \t\r\n" + ("," if listed and started else ""))
-            line += text[: len(text) - len(stripped)].count("\n")
-            text = stripped
-            if listed is None and text:
-                listed = text[0] == "["
-                text = text[1:] if listed else text
+            between = (BETWEEN_LISTED if listed and started else BETWEEN).match(text, at).end()
+            line += text.count("\n", at, between)
+            at = between
+            if listed is None and at < len(text):
+                listed = text[at] == "["
+                at += listed
                 continue
-            if text and listed and text[0] == "]":
+            if listed and text.startswith("]", at):
                 return
             try:
-                if not text:
-                    raise json.JSONDecodeError("nothing", text, 0)
-                row, end = decoder.raw_decode(text)
-                if end == len(text) and not ended and not isinstance(row, dict):
+                if at == len(text):
+                    raise json.JSONDecodeError("nothing", "", 0)
+                row, end = decoder.raw_decode(text, at)
+                if end == len(text) and not isinstance(row, dict):
                     raise json.JSONDecodeError("maybe more", text, end)  # a number may go on
             except (json.JSONDecodeError, RecursionError) as error:
-                more = ""
                 try:
-                    more = "" if ended or len(text) > LONGEST_ROW else stream.read(CHUNK)
+                    more = "" if len(text) - at > LONGEST_ROW else stream.read(CHUNK)
                 except UnicodeDecodeError:
                     raise RecordError(f"{file.name}: not UTF-8 text.") from None
                 if more:
-                    text += more
+                    text, at = text[at:] + more, 0
                     continue
-                if not text.strip() and not listed:
+                if at == len(text) and not listed:
                     return
-                at = line + (text.count("\n", 0, error.pos) if isinstance(error, json.JSONDecodeError) else 0)
-                raise RecordError(f"{file.name} line {at}: not JSON.") from None
+                found = line + (text.count("\n", at, error.pos) if isinstance(error, json.JSONDecodeError) else 0)
+                raise RecordError(f"{file.name} line {found}: not JSON.") from None
             yield line, row
             started = True
-            line += text.count("\n", 0, end)
-            text = text[end:]
+            line += text.count("\n", at, end)
+            at = end
 
 
 def conversations(file: Path, root: Path | None = None) -> Iterator[Conversation | RecordError]:
@@ -215,6 +217,7 @@ class Mixed:
         self.sets = [as_dataset(source, cache) for source in sources]
         self.seed = seed
         self._sources = np.zeros(0, np.int64)
+        self._orders: dict[int, tuple[int, np.ndarray]] = {}
 
     @property
     def epoch(self) -> int:
@@ -230,7 +233,13 @@ class Mixed:
         before = int((self._sources[:index] == source).sum())
         known = self.sets[source]
         epoch, place = divmod(before, len(known))
-        order = np.random.default_rng([self.seed, source, epoch, 1]).permutation(len(known))
-        row = known[int(order[place])]
+        row = known[int(self._order(source, epoch)[place])]
         turns = tuple((question, answer) for question, answer in row["turns"])
         return Conversation(row["where"], tuple(row["pictures"]), row["clip"], turns)
+
+    def _order(self, source: int, epoch: int) -> np.ndarray:
+        """Order [n] of a source's conversations in an epoch; the last one of each source is kept, 8 bytes a row."""
+        if source not in self._orders or self._orders[source][0] != epoch:
+            rng = np.random.default_rng([self.seed, source, epoch, 1])
+            self._orders[source] = epoch, rng.permutation(len(self.sets[source]))
+        return self._orders[source][1]

@@ -1,7 +1,8 @@
 """Checkpoints that survive a kill at any moment.
 
 The library writes a checkpoint file by file, so a folder may be torn. A marker, written last and flushed to disk,
-tells a complete one; a run resumes from the newest complete folder and removes torn ones.
+tells a complete one; a run resumes from the newest complete folder and removes torn ones. Where several processes train
+each writes files of its own, so the marker waits for all of them.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 import shutil
 from pathlib import Path
 
+import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 MARKER = "complete"
@@ -20,6 +22,10 @@ class MarkComplete(TrainerCallback):
     """Flushes a checkpoint to disk, then marks it complete."""
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.barrier()
+        if not state.is_world_process_zero:
+            return
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         for file in folder.rglob("*"):
             if file.is_file():

@@ -2,6 +2,8 @@
 
     python -m finetune.fusion --data DIR [--stranger PROFILE] [--profile NAME]
 
+Of a OneVision profile too, after its look stage: until then its references count by what the heatmap head has learned.
+
 A few numbers are chosen, each from a short list, so that nothing can be overfitted: pictures of the training folds are
 held against references of their product and judged twice, by the shipped weights, which know the product, and by those
 of another profile that never saw its set. Without one only drawn products, which are new to everyone, say how far
@@ -20,19 +22,33 @@ import typer
 from tqdm import tqdm
 
 from assistant.command import run
-from assistant.errors import RecordError
+from assistant.errors import RecordError, WeightsError
+from assistant.loading import compose
 from assistant.modeling import LookModel
+from assistant.onevision import OneVisionLook
 from assistant.profiles import Profile, read_profile
 from assistant.weights import LOOK_FILE, LOOK_PARTS, load_parts, save_parts
 from data.schema import Record
-from finetune.gain_cases import DRAWS, OWN_PRODUCTS, Case, cases_of, own_product, pictured, products_of
+from finetune.gain_cases import (
+    DRAWS,
+    OWN_PRODUCTS,
+    Case,
+    PlainSight,
+    Sight,
+    cases_of,
+    own_product,
+    pictured,
+    products_of,
+)
 from finetune.gain_choices import choose
 from finetune.records import training_records
 from finetune.references import OWN_SET
 from finetune.stage import new_model
 
+Judge = LookModel | OneVisionLook
 
-def clear_gains(model: LookModel) -> LookModel:
+
+def clear_gains(model: Judge) -> Judge:
     """The model without anything by which references count beside what was trained."""
     with torch.no_grad():
         for parameter in model.heatmap.references.parameters():
@@ -40,24 +56,39 @@ def clear_gains(model: LookModel) -> LookModel:
     return model
 
 
-def shipped(chosen: Profile) -> LookModel:
-    """The look weights of a profile, without gains."""
+def shipped(chosen: Profile) -> tuple[Judge, Sight]:
+    """The look weights of a profile, without gains, and how pictures reach its tower.
+
+    Raises:
+        WeightsError: there are none, or they have no heatmap head that gains belong to.
+    """
+    if chosen.checkpoint:
+        loaded = compose(chosen, stage="look")
+        look = loaded.model.look_model
+        if not look.headed:
+            raise WeightsError(
+                f"The look of {chosen.name} has no heatmap head, in which references count.",
+                "Train one with python -m finetune.look --go-on.",
+            )
+        return clear_gains(look), loaded.processor
     model = new_model(chosen)
     load_parts(model, LOOK_PARTS, chosen.weights / LOOK_FILE)
-    return clear_gains(model.eval())
+    return clear_gains(model.eval()), PlainSight(model.config.vision_config)
 
 
-def stranger_of(profile: str, records: Sequence[Record]) -> list[tuple[tuple[str, ...], LookModel]]:
+def stranger_of(profile: str, records: Sequence[Record], chosen: Profile) -> list[tuple[tuple[str, ...], Judge]]:
     """The weights of another profile with the sets among these that it has not learned from.
 
     Raises:
-        RecordError: it has learned from all sets.
+        RecordError: it has learned from all sets, or looks through another tower than the chosen one.
     """
     other = read_profile(profile)
+    if (other.tower_package, other.checkpoint) != (chosen.tower_package, chosen.checkpoint):
+        raise RecordError(f"The profile {profile} looks through another tower than {chosen.name}.")
     unseen = tuple(sorted({record.dataset for record in records} - set(other.training_sets or ())))
     if other.training_sets is None or not unseen:
         raise RecordError(f"The profile {profile} has learned from every set: it judges none as new.")
-    return [(unseen, shipped(other))]
+    return [(unseen, shipped(other)[0])]
 
 
 def main(
@@ -70,17 +101,17 @@ def main(
     """Chooses the gains and rewrites the look weights."""
     chosen = read_profile(profile)
     records = training_records(data, chosen)
-    strangers = stranger_of(stranger, records) if stranger else []
-    model = shipped(chosen)
+    strangers = stranger_of(stranger, records, chosen) if stranger else []
+    model, sight = shipped(chosen)
     cases: list[Case] = []
     for product, (tested, known) in tqdm(products_of(records).items(), desc="products"):
         drawn = np.random.default_rng(0).permutation(len(known))[: 1 + max(map(max, DRAWS))]
         references = [known[index].read_image() for index in drawn]
         strange = [judge for group, judge in strangers if product[0] in group]
-        cases += cases_of(product, pictured(tested), references, {True: [model], False: strange})
+        cases += cases_of(product, pictured(tested), references, {True: [model], False: strange}, sight)
     judge = strangers[0][1] if strangers else model
     for number in tqdm(range(OWN_PRODUCTS), desc="drawn products"):
-        cases += cases_of((OWN_SET, str(number)), *own_product(number), {False: [judge]})
+        cases += cases_of((OWN_SET, str(number)), *own_product(number), {False: [judge]}, sight)
     model.heatmap.references.load_state_dict(choose(cases).state_dict())
     save_parts(model, LOOK_PARTS, chosen.weights / LOOK_FILE)
     typer.echo(f"wrote {chosen.weights / LOOK_FILE}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -13,10 +13,15 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
 
+from assistant.anyres import Views, stitch
+from assistant.configuration import LookTwiceVisionConfig
 from assistant.memory import Seen, held_out, joined, see, usual_of
 from assistant.modeling import LookModel
+from assistant.onevision import OneVisionLook
 from assistant.processing import fit_size, normalise, resize
-from assistant.reference import References, residuals
+from assistant.reference import References, Residuals, residuals
+from assistant.siglip import ViewFeatures
+from assistant.vision import VisionFeatures
 from data.products import draw_product
 from data.schema import Record
 from data.synth import draw_defect
@@ -49,10 +54,11 @@ class Case:
         group: set, category, number of references, and whether the judge knows the product.
         label: 0 or 1.
         score: fused image logit without the references' gain.
-        top, bulk: of `assistant.reference.Residuals`.
+        top, bulk: of `assistant.reference.Residuals`; of a picture in views those of the one whose top is highest.
         usual: of the references, None for a single one.
         logits: [h, w] of the map without the references' gain.
-        distance: [h, w] of `Residuals.distance`.
+        distance: [h, w] of `Residuals.distance`, of a picture in views stitched as the map is. The look stitches sums
+            of both instead, which is never more: normals are no brighter than is chosen here.
         regions: [h, w] int, numbered connected regions of the mask, 0 for normal; None where it is not known.
     """
 
@@ -65,6 +71,31 @@ class Case:
     logits: np.ndarray
     distance: np.ndarray
     regions: np.ndarray | None
+
+
+class Sight(Protocol):
+    """How pictures reach a tower; a profile's processor is one."""
+
+    def pixels(self, picture: np.ndarray, size: tuple[int, int] | None = None) -> Tensor | Views:
+        """[H, W, 3] uint8 at `size` = (width, height), the tower's own when None -> what the tower takes."""
+
+    def fit_size(self, width: int, height: int, side: int | None = None) -> tuple[int, int]:
+        """(width, height) at which a picture of so many pixels is looked at."""
+
+
+@dataclass(frozen=True)
+class PlainSight:
+    """Of a packaged tower, whose processor would want the language model as well."""
+
+    vision: LookTwiceVisionConfig
+
+    def pixels(self, picture: np.ndarray, size: tuple[int, int] | None = None) -> Tensor:
+        """See `Sight`; [1, 3, h, w]."""
+        return normalise(resize(picture, size or self.fit_size(picture.shape[1], picture.shape[0])), self.vision)[None]
+
+    def fit_size(self, width: int, height: int, side: int | None = None) -> tuple[int, int]:
+        """See `Sight`."""
+        return fit_size(width, height, self.vision, side)
 
 
 class Picture(NamedTuple):
@@ -130,7 +161,8 @@ def cases_of(
     product: tuple[str, str],
     tested: Iterable[Picture],
     known: Sequence[np.ndarray],
-    judges: Mapping[bool, Sequence[LookModel]],
+    judges: Mapping[bool, Sequence[LookModel | OneVisionLook]],
+    sight: Sight,
 ) -> list[Case]:
     """All cases of a product.
 
@@ -139,32 +171,44 @@ def cases_of(
         tested: pictures to judge.
         known: normal pictures [H, W, 3] uint8, enough for DRAWS.
         judges: by whether they know the product, without gains; their towers are the same.
+        sight: of that tower.
     """
     model = next(judge for group in judges.values() for judge in group)
-    vision = model.config.vision_config
-    size = fit_size(known[0].shape[1], known[0].shape[0], vision)
+    size = sight.fit_size(known[0].shape[1], known[0].shape[0])
     with torch.inference_mode():
-        seen = [see(model, normalise(resize(pixels, size), vision)[None]) for pixels in known]
+        seen = [see(model, sight.pixels(pixels, size)) for pixels in known]
         memories = [_memory_of([seen[index] for index in draw]) for draw in DRAWS]
     cases = []
     for picture in tested:
-        fitted = resize(picture.pixels, fit_size(picture.pixels.shape[1], picture.pixels.shape[0], vision))
         with torch.inference_mode():
-            features = model.tower(normalise(fitted, vision)[None])
-            high, wide = features.levels[0].shape[-2:]
-            shrink = min(1.0, MAP_SIDE / max(high, wide))
-            cells = (max(1, round(high * shrink)), max(1, round(wide * shrink)))
-            regions = regions_of(picture.mask, cells)
+            features = model.tower(sight.pixels(picture.pixels))
             for memory in memories:
-                differences = residuals(features.levels[1:], [memory])
-                facts = float(differences.top[0]), float(differences.bulk[0]), memory.usual
-                far = _drawn_at(differences.distance, cells)
+                differences = residuals(features.levels[1:], [memory] * len(features.tokens))
+                farthest = int(differences.top.argmax())
+                facts = float(differences.top[farthest]), float(differences.bulk[farthest]), memory.usual
+                distance = _whole(features, differences)
+                cells = cells_of(distance, features)
+                far, regions = _drawn_at(distance, cells), regions_of(picture.mask, cells)
                 for familiar, judge in ((known, judge) for known, group in judges.items() for judge in group):
                     output = judge.judge(features, differences)
                     logits, score = _drawn_at(output.heatmap_logits, cells), float(output.score_logit[0])
                     group = (*product, memory.count, familiar)
                     cases.append(Case(group, picture.label, score, *facts, logits, far, regions))
     return cases
+
+
+def cells_of(distance: Tensor, features: VisionFeatures) -> tuple[int, int]:
+    """(rows, columns) at which maps are compared: those of the look's own map, at most MAP_SIDE."""
+    high, wide = distance.shape[-2:] if isinstance(features, ViewFeatures) else features.levels[0].shape[-2:]
+    shrink = min(1.0, MAP_SIDE / max(high, wide))
+    return max(1, round(high * shrink)), max(1, round(wide * shrink))
+
+
+def _whole(features: VisionFeatures, differences: Residuals) -> Tensor:
+    """`Residuals.distance` of one picture [1, 1, h, w], whose views are stitched."""
+    if not isinstance(features, ViewFeatures):
+        return differences.distance
+    return stitch(differences.distance[:, 0], features.views.boxes)[None, None]
 
 
 def _memory_of(seen: Sequence[Seen]) -> References:
@@ -174,7 +218,7 @@ def _memory_of(seen: Sequence[Seen]) -> References:
 
 def _drawn_at(drawn: Tensor, cells: tuple[int, int]) -> np.ndarray:
     """A map [1, 1, H, W] at another size, [h, w]."""
-    return F.interpolate(drawn, cells, mode="bilinear", align_corners=False)[0, 0].numpy()
+    return F.interpolate(drawn, cells, mode="bilinear", align_corners=False)[0, 0].cpu().numpy()
 
 
 def regions_of(mask: np.ndarray | None, cells: tuple[int, int]) -> np.ndarray | None:

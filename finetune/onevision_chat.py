@@ -93,7 +93,10 @@ def frames_of(clip: Path, count: int) -> list[np.ndarray]:
 
 
 class ChatStage(nn.Module):
-    """Projector and language model with the loss of stage 2; frozen parts are held, and are not in its state.
+    """The checkpoint, whose projector and language model learn, with the loss of stage 2.
+
+    The look is held and no part of this: what spreads a model over processes also casts it to half precision, and looks
+    are made in float32.
 
     Args:
         inspector: of the profile; it looks.
@@ -104,9 +107,14 @@ class ChatStage(nn.Module):
 
     def __init__(self, inspector: Inspector, recipe: ChatRecipe) -> None:
         super().__init__()
-        self.model: OneVision = inspector.model
+        self.language_model = inspector.model.language_model
         self._inspector = (inspector,)
         self.longest = recipe.longest
+
+    @property
+    def model(self) -> OneVision:
+        """The model, look and all."""
+        return self._inspector[0].model
 
     def train(self, mode: bool = True) -> ChatStage:
         """The look never leaves evaluation."""
@@ -168,8 +176,10 @@ class ChatStage(nn.Module):
         return {"loss": loss}
 
     def _look(self, picture: np.ndarray) -> Look:
-        kind = next(self.model.llava.model.vision_tower.parameters()).device.type
-        with torch.autocast(kind, enabled=False):
+        device = next(self.model.llava.model.vision_tower.parameters()).device
+        if next(self.model.look_model.parameters()).device != device:  # where the trainer has put the rest
+            self.model.look_model.to(device)
+        with torch.autocast(device.type, enabled=False):
             return self._inspector[0].look(picture)
 
     def _tokenised(self, talk: Talk, looks: Sequence[Look]) -> tuple[Tensor, Tensor]:

@@ -221,7 +221,7 @@ def train_look(
     if known is not None:
         parts = LOOK_PARTS if "heatmap" in known.parts else ("selector.",)
         load_parts(model.look_model, parts, profile.weights / LOOK_FILE)
-    model.look_model.requires_grad_(True)
+    model.look_model.thaw()
     length = updates * recipe.batch * recipe.accumulate * processes()
     mix = Mix(own_normals=recipe.own_normals, referenced=recipe.references)
     size = sample_size(vision.image_size, vision.patch_size, recipe.views)

@@ -21,7 +21,6 @@ from assistant.calibration import Calibration
 from assistant.familiar import Familiar
 from assistant.inspector import Inspector
 from assistant.memory import Seen, assemble, describe, judged, see
-from assistant.processing import fit_size
 from assistant.reference import residuals
 from assistant.threshold import DEFAULT_RATE, Normals, conformal_cut, gaussian_cut
 from data.photos import photographs
@@ -91,7 +90,7 @@ def measure(
         rng = np.random.default_rng(len(normals))
         chosen = [normals[index] for index in rng.permutation(len(normals))[:MOST]]
         pictures = [record.read_image() for record in chosen]
-        size = fit_size(pictures[0].shape[1], pictures[0].shape[0], inspector.processor.config.vision_config)
+        size = inspector.processor.fit_size(pictures[0].shape[1], pictures[0].shape[0])
         with torch.inference_mode():
             seen = [see(model, inspector.processor.pixels(picture, size)) for picture in pictures]
             alone[product] = [calibration.logit(_judged_alone(inspector, one)) for one in seen]
@@ -110,7 +109,7 @@ def measure(
 
 def _judged_alone(inspector: Inspector, seen: Seen) -> float:
     features = seen.features
-    output = inspector.model.look_model.judge(features, residuals(features.levels[1:], [None]))
+    output = inspector.model.look_model.judge(features, residuals(features.levels[1:], [None] * len(features.tokens)))
     return float(output.score_logit[0])
 
 
@@ -192,7 +191,8 @@ def _descriptor(inspector: Inspector, picture: np.ndarray) -> Tensor:
     model = inspector.model.look_model
     with torch.inference_mode():
         features = model.tower(inspector.processor.pixels(picture))
-    return describe(features.tokens, features.grid, model.config.visual_grid)
+    # of a picture in several views the first is the whole, as in `memory.see`
+    return describe(features.tokens[:1], features.grid, model.config.visual_grid).cpu()
 
 
 def match_cut(descriptors: Mapping[tuple[str, str, int], Tensor], seed: int = 0, seeds: int = 6) -> float:

@@ -19,6 +19,7 @@ from transformers.utils import logging
 from assistant import load
 from assistant.anyres import Canvas, anyres_boxes, join_views, stitch
 from assistant.errors import ProfileError, WeightsError
+from assistant.loading import compose
 from assistant.onevision import ViewTokens
 from assistant.onevision_config import config_for, taps_of
 from assistant.onevision_processing import packed_count
@@ -233,6 +234,18 @@ def test_bad_checkpoints_and_weights_are_one_sentence(checkpoint, weights, tmp_p
     (broken / LOOK_FILE).write_bytes(b"nothing")
     with pytest.raises(WeightsError, match="damaged"):
         load(str(checkpoint), adapter=broken)
+
+
+def test_a_gpu_is_taken_where_there_is_one_unless_said_otherwise(weights, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "assistant.onevision_loading.compose_onevision", lambda profile, **options: asked.append(options)
+    )
+    profile = read_profile(str(weights))
+    compose(profile)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    compose(profile, stage="look"), compose(profile, device_map="cpu")
+    assert [options.get("device_map") for options in asked] == [None, "auto", "cpu"]
 
 
 def test_profiles_of_the_hub_are_there():

@@ -49,7 +49,7 @@ def commands() -> list[str]:
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """A folder as the README has it: pictures, a drawn set, recipes, the published file; tests run inside."""
+    """A folder as the README has it: pictures, recipes, the published file; tests run inside."""
     monkeypatch.chdir(tmp_path)
     checkpoint = tiny_checkpoint(tmp_path / "tiny", width=64)
     tiny_expert(checkpoint, tmp_path / "pretrained_expert_7b.pth")
@@ -59,7 +59,8 @@ def place(tmp_path, monkeypatch):
     shutil.copytree(tmp_path, tmp_path / "parts", ignore=lambda folder, names: {n for n in names if ".png" not in n})
     shutil.copytree(ROOT / "finetune" / "recipes", tmp_path / "finetune" / "recipes")
     monkeypatch.setattr("finetune.recipe.RECIPES", small(tmp_path / "small"))
-    execute("data.build", ["drawn", "runs/drawn", "--count", "10", "--side", "64"], monkeypatch)
+    monkeypatch.setattr("finetune.gain_cases.OWN_PRODUCTS", 1)
+    monkeypatch.setattr("data.schema.CALIBRATE_SHARE", 0.5)  # of a dozen pictures some of both kinds
     return tmp_path
 
 
@@ -87,6 +88,8 @@ def execute(module: str, words: list[str], monkeypatch: pytest.MonkeyPatch) -> N
 def in_place(line: str) -> list[str]:
     """The words of a line, with the tiny checkpoint in the place of the published one."""
     words = shlex.split(line.replace("weights/onevision-7b", "tiny/looktwice").replace("onevision-7b", "tiny"))
+    if "drawn" in words:
+        words[words.index("--count") + 1 :] = ["12", "--side", "64"]
     if find_spec("bitsandbytes") is None and "--quantization" in words:
         place = words.index("--quantization")
         del words[place : place + 2]
@@ -117,13 +120,14 @@ def test_every_command_of_the_section_runs(place, monkeypatch, capsys, short_ans
             run.append("accelerate")
         else:
             assert words[:2] == ["pip", "install"], words
-    wanted = {"accelerate", "app", "assistant", "assistant.import_expert", "assistant.export", "finetune.look",
-              "finetune.chat", "data.build", "eval.run", "eval.score"}  # fmt: skip
+    wanted = {"accelerate", "app", "assistant", "assistant.import_expert", "assistant.export", "data.build",
+              "finetune.look", "finetune.fusion", "finetune.calibrate", "finetune.chat", "eval.run",
+              "eval.score"}  # fmt: skip
     assert set(run) == wanted and run.count("assistant") == 3
     assert (place / "runs/merged/looktwice" / LOOK_FILE).is_file() and (place / "runs/ov-val/metrics.json").is_file()
     assert "| chat | conversations.json |" in (place / "tiny/looktwice/README.md").read_text()
     said = capsys.readouterr().out
-    assert "of view" in said and "all good" in said
+    assert "of view" in said and "all good" in said and "image AUROC with references" in said
 
 
 def shared(words: list[str]) -> None:

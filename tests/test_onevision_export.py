@@ -87,6 +87,9 @@ def test_the_card_says_what_the_files_say_and_a_written_one_is_kept(adapted, tmp
     card = write_card(profile, folder).read_text()
     assert "| look | a/b | 7 | MIT |" in card and "| image_auroc | 0.875 |" in card and "license: mit" in card
     assert write_card(profile, folder).read_text() == card
+    training["chat"] = {"recipe": {}, "sets": {"c": {"count": 2, "licences": []}}}  # states none: not under a's
+    (folder / "training.json").write_text(json.dumps(training))
+    assert "license: other" in card_of(profile, folder) and "| chat | c | 2 | not stated |" in card_of(profile, folder)
     (folder / "README.md").write_text("By hand.")
     assert write_card(profile, folder).read_text() == "By hand."
     (folder / "training.json").write_text("[")

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ import yaml
 from peft import get_peft_model_state_dict
 from PIL import Image
 from safetensors.torch import load_file
-from transformers import LlavaOnevisionConfig
+from transformers import LlavaOnevisionConfig, TrainerState
 from transformers.utils import logging
 
 from assistant import load
@@ -31,6 +32,7 @@ from assistant.profiles import read_profile
 from assistant.weights import LANGUAGE_FILE, LOOK_FILE
 from data.talks import Mixed, Source
 from finetune import chat, look
+from finetune.checkpoint import MARKER, MarkComplete
 from finetune.estimate import Estimate, chat_estimate, lora_size, refuse_what_will_not_fit, sizes
 from finetune.large import TRAINED_FILE, WHOLE_FOLDER
 from finetune.onevision_chat import ChatStage, Talk, TalkDataset, messages_of, prepare, read_sources
@@ -487,6 +489,7 @@ def test_accelerate_reads_the_configurations(file):
     if file.stem == "fsdp":
         from transformers.models.qwen2 import modeling_qwen2
 
+        assert config.fsdp_config["fsdp_version"] == 2  # 1 wants one dtype of frozen and trained weights
         assert hasattr(modeling_qwen2, config.fsdp_config["fsdp_transformer_layer_cls_to_wrap"])
 
 
@@ -495,3 +498,18 @@ def test_a_recipe_of_another_run_is_not_mixed_in(weights, talks, tmp_path):
     with pytest.raises(SystemExit) as left:
         run(chat.train, [str(word) for word in chatting(weights, talks, tmp_path / "run", steps=2, rank=8)])
     assert left.value.code == 2
+
+
+def test_a_checkpoint_is_complete_when_every_process_has_written_its_part(tmp_path, monkeypatch):
+    folder = tmp_path / "checkpoint-3"
+    folder.mkdir()
+    marked_before = []
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "barrier", lambda: marked_before.append((folder / MARKER).exists()))
+    state, options = TrainerState(global_step=3), SimpleNamespace(output_dir=str(tmp_path))
+    state.is_world_process_zero = False
+    MarkComplete().on_save(options, state, None)
+    assert not (folder / MARKER).exists()
+    state.is_world_process_zero = True
+    MarkComplete().on_save(options, state, None)
+    assert (folder / MARKER).is_file() and marked_before == [False, False]

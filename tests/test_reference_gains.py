@@ -14,7 +14,18 @@ from assistant.reference import residuals
 from data.schema import Record
 from eval.aupro import aupro
 from finetune.fusion import clear_gains
-from finetune.gain_cases import DRAWS, LEAST, PICTURES, Case, Picture, cases_of, own_product, pictured, products_of
+from finetune.gain_cases import (
+    DRAWS,
+    LEAST,
+    PICTURES,
+    Case,
+    Picture,
+    PlainSight,
+    cases_of,
+    own_product,
+    pictured,
+    products_of,
+)
 from finetune.gain_choices import DARK, LIMIT, bias_of, choose, choose_lone, choose_map, choose_score, cover
 from tests.tiny import tiny_model
 
@@ -162,7 +173,13 @@ def test_cases_of_real_pictures(tmp_path):
         records.append(Record(file, int(number > 1), dataset="set", category="part", split="fit", defect="x"))
     known = [rng.integers(0, 255, (96, 128, 3), np.uint8) for _ in range(1 + max(map(max, DRAWS)))]
     model = tiny_model()[0].look_model.eval()
-    found = cases_of(("set", "part"), pictured(records), known, {True: [model], False: [model]})
+    found = cases_of(
+        ("set", "part"),
+        pictured(records),
+        known,
+        {True: [model], False: [model]},
+        PlainSight(model.config.vision_config),
+    )
     assert [(case.label, case.group) for case in found] == [
         (label, ("set", "part", len(draw), familiar))
         for label in (0, 0, 1)

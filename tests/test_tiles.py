@@ -144,7 +144,7 @@ def trained(tmp_path_factory):
     torch.manual_seed(0)
     config = config_for(checkpoint_config(checkpoint), **sizes)
     loaded = compose_onevision(read_profile(str(checkpoint)), stage="new", config=config)
-    loaded.model.look_model.requires_grad_(True)
+    loaded.model.look_model.thaw()
     stage, rng = ViewStage(loaded.model, loaded.processor), np.random.default_rng(0)
     optimizer = torch.optim.AdamW(stage.parameters(), lr=5e-3)
     for step in range(100):
