@@ -163,5 +163,5 @@ def test_a_step_on_pictures_and_clips_moves_the_weights(inspector, looks):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(loss.item())
     assert losses[-1] < losses[0]
