@@ -139,7 +139,9 @@ def _keep(tensors: Path, facts: Path, found: Sequence[KnownClip], origin: str) -
     for number, one in enumerate(found):
         clip, keys = one.look.clip, []
         for index, key in enumerate(clip.keys):
-            arrays |= {f"{number}.{index}.{kind}": value.astype(np.float16) for kind, value in key.tokens.items()}
+            # a look's tokens may be laid out by columns, which the library would write as they lie
+            half = {kind: np.ascontiguousarray(value, np.float16) for kind, value in key.tokens.items()}
+            arrays |= {f"{number}.{index}.{kind}": value for kind, value in half.items()}
             plain = {name: value for name, value in vars(key).items() if name not in UNKEPT}
             plain["regions"] = [asdict(region) for region in key.regions]
             keys.append(plain | {"kept": sorted(key.tokens)})

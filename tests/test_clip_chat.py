@@ -54,7 +54,8 @@ def test_looks_come_back_as_they_were_made(inspector, drawn, looks):
         assert one.look.time == made.time and one.look.clip.spans == made.clip.spans
         for kept, key in zip(one.look.clip.keys, made.clip.keys, strict=True):
             assert kept.tokens.keys() == key.tokens.keys()
-            assert all(np.allclose(kept.tokens[kind], key.tokens[kind], atol=2e-2) for kind in key.tokens)
+            for kind, value in key.tokens.items():
+                np.testing.assert_allclose(kept.tokens[kind], value, rtol=2e-3, atol=1e-2, err_msg=f"{kind} {key.time}")
 
 
 def test_a_second_start_goes_on_and_other_weights_are_refused(inspector, drawn, looks, monkeypatch, tmp_path):
@@ -147,6 +148,7 @@ def test_the_prompt_of_training_is_the_assistants_own(inspector, looks):
         assert int((sample["labels"] != -100).sum()) > 0
 
 
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing.:FutureWarning")  # peft, while it is put on
 def test_a_step_on_pictures_and_clips_moves_the_weights(inspector, looks):
     model, processor = tiny_model()
     mixed = WithClips(pictures(processor, 40), looks[1], 0.5)
@@ -161,5 +163,5 @@ def test_a_step_on_pictures_and_clips_moves_the_weights(inspector, looks):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(loss.item())
     assert losses[-1] < losses[0]
