@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from assistant.clip_gains import LEVEL, ClipGains, Weighing, level
+from assistant.clip_gains import LEVEL, ClipGains, Weighing, level, median_over
 from assistant.clip_look import Measured
 from assistant.errors import RecordError, WeightsError
 from data.clips import Clip
@@ -43,6 +43,12 @@ def test_the_level_counts_time_and_not_looks():
     assert level(even, raised[0]) == level(close, raised[1]) == pytest.approx(0.2)
     longer = np.where(even >= 10 * LEVEL * 0.5, 3.0, 0.2)[:, None]  # but what lasts nearly all of it does
     assert level(even, longer) == pytest.approx(3.0)
+
+
+def test_the_median_counts_time_and_not_looks():
+    times = [0.0, 1.0, 2.0, 3.0, 3.1, 3.2, 3.3, 3.4, 4.0]
+    assert median_over(times, [1.0, 1.0, 1.0, 5.0, 5.0, 5.0, 5.0, 5.0, 5.0]) == 1.0
+    assert median_over([0.0, 1.0, 2.0], [3.0, 7.0, 5.0]) == 5.0
 
 
 def test_what_lifts_a_whole_clip_is_taken_off_up_to_what_normal_clips_have():

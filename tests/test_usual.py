@@ -101,6 +101,36 @@ def test_motion_is_rare_by_what_else_its_lane_shows_at_other_times():
     assert found[4, 0, 3] == pytest.approx(1 - 1 / 4)  # there are no others
 
 
+def closer(clip: list[Moment], first: int, last: int) -> list[Moment]:
+    """The clip with four more looks after each of the moments first..last, as a score that rises brings them."""
+    return [
+        replace(one, time=one.time + 0.05 * part)
+        for number, one in enumerate(clip)
+        for part in range(5 if first <= number <= last else 1)
+    ]
+
+
+def test_looking_closely_at_an_event_does_not_make_it_usual():
+    even = scene(np.random.default_rng(6), 24, change=(9, 16))
+    close = closer(even, 9, 16)
+    inside = torch.tensor([9 * 0.25 <= one.time < 17 * 0.25 for one in close])
+    assert inside.sum() > 2 * (~inside).sum()  # most looks are at the event, most of the time is not
+    stays = summed(unusual_within(close))[:, 0]
+    assert stays[inside].min() > 2 * stays[~inside].max().clamp_min(0.1)
+    shared = torch.tensor([one.time % 0.25 == 0 for one in close])
+    assert torch.allclose(stays[shared], summed(unusual_within(even))[:, 0], atol=0.02)
+
+
+def test_looking_closely_at_motion_does_not_make_it_common():
+    even = [replace(going((5, 3 + n, 0.2, 0.0)), time=float(n)) for n in range(4)]
+    even += [replace(going((5, 3, -0.2, 0.0)), time=4.0), replace(going((5, 8, 0.2, 0.0)), time=5.0)]
+    close = closer(even, 4, 4)
+    rare = [unusual_within(clip)[:, 2].amax(dim=(1, 2)) for clip in (even, close)]
+    # counted by looks, the other way would be more than half of what moves, and the usual 0.17 rarer
+    assert torch.allclose(rare[1][[0, 1, 2, 3, 4, 9]], rare[0], atol=0.06)
+    assert rare[1][4:9].min() > rare[1][:4].max() + 0.3
+
+
 def test_what_lifts_a_whole_frame_is_light():
     rng = np.random.default_rng(4)
     usual = learn(scene(rng, 20))
