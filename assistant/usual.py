@@ -24,8 +24,10 @@ from assistant.reference import directions
 from assistant.vision import VisionFeatures
 
 CHANNELS = ("stays", "looks", "motion")
-DWELL = 1.0
+DWELL = 1.5
 """Seconds that something must stay to be more than passing, where looks are close enough in time."""
+HELD_DWELL = 2.0
+"""The same with something normal to hold a clip against: how a place looks tells there what stays for less."""
 FEWEST_STAYS = 3
 """Moments that something must be seen at to be more than passing."""
 NEAR = 0.6
@@ -99,7 +101,7 @@ def learn(moments: Sequence[Moment]) -> Usual:
     looks, velocity, seen = _stacked(moments)
     times = torch.tensor([one.time for one in moments], dtype=torch.float64)
     background = F.normalize(looks.median(dim=0).values, dim=0)
-    stays = opened(_standing_out(_distance(looks, background), seen), times)
+    stays = opened(_standing_out(_distance(looks, background), seen), times, HELD_DWELL)
     looked = torch.zeros_like(stays)
     for index, moment in enumerate(moments):
         others = (times - moment.time).abs() > NEAR
@@ -119,7 +121,7 @@ def unusual(moments: Sequence[Moment], usual: Usual) -> Tensor:
     """
     looks, velocity, seen = _stacked(moments)
     times = torch.tensor([one.time for one in moments], dtype=torch.float64)
-    stays = opened(_standing_out(_distance(looks, usual.background), seen), times)
+    stays = opened(_standing_out(_distance(looks, usual.background), seen), times, HELD_DWELL)
     looked = _standing_out(torch.stack([_nearest_looks(one, usual.looks) for one in moments]), seen)
     moved = _strangeness(velocity, seen, usual.velocity, usual.seen)
     return torch.cat([torch.stack([stays, looked], dim=1) - usual.level, moved[:, None]], dim=1)
@@ -138,8 +140,8 @@ def unusual_within(moments: Sequence[Moment]) -> Tensor:
     return torch.stack([stays, torch.zeros_like(stays), _rarity(velocity, times, seen, share)], dim=1)
 
 
-def opened(values: Tensor, times: Tensor) -> Tensor:
-    """Morphological opening in time of [n, ...] values at rising times [n]: what is high for less than DWELL is gone.
+def opened(values: Tensor, times: Tensor, dwell: float = DWELL) -> Tensor:
+    """Morphological opening in time of [n, ...] values at rising times [n]: what is high for less than `dwell` is gone.
 
     A stretch has at least FEWEST_STAYS moments, however far they are apart; all of them where there are fewer.
     """
@@ -148,8 +150,8 @@ def opened(values: Tensor, times: Tensor) -> Tensor:
     result = values.amin(dim=0).expand_as(values).clone()
     for index in range(count):
         # the shortest stretch that begins at this moment, and the shortest one that ends with it
-        last = max(index + least, int((times < times[index] + DWELL).sum()) + 1)
-        first = min(index - least + 1, int((times <= times[index] - DWELL).sum()) - 1)
+        last = max(index + least, int((times < times[index] + dwell).sum()) + 1)
+        first = min(index - least + 1, int((times <= times[index] - dwell).sum()) - 1)
         for start, end in ((index, last), (first, index + 1)):
             if start >= 0 and end <= count:
                 result[start:end] = torch.maximum(result[start:end], values[start:end].amin(dim=0))

@@ -36,19 +36,24 @@ def scene(rng: np.random.Generator, count: int, change=None, velocity=None) -> l
 @pytest.mark.parametrize("held", [True, False])
 def test_what_stays_is_found_when_it_is_there_and_only_then(held):
     rng = np.random.default_rng(0)
-    clip = scene(rng, 24, change=(9, 16))
+    clip = scene(rng, 24, change=(9, 17))
     cells = unusual(clip, learn(scene(rng, 20))) if held else unusual_within(clip)
     stays = summed(cells)[:, 0]
     inside = torch.zeros(24, dtype=torch.bool)
-    inside[9:17] = True
+    inside[9:18] = True
     assert stays[inside].min() > 2 * stays[~inside].max().clamp_min(0.1)
     assert cells[12, 0].argmax() // GRID[1] in (2, 3, 4)
 
 
 def test_what_only_passes_does_not_stay():
     rng = np.random.default_rng(1)
-    clip = scene(rng, 24, change=(9, 10))  # 0.25 s
-    assert summed(unusual(clip, learn(scene(rng, 20))))[:, 0].max() < 0.1
+    usual = learn(scene(rng, 20))
+    for last, dwells in ((10, False), (14, False), (17, True)):  # there for 0.25, 1.25 and 2 s
+        clip = scene(rng, 24, change=(9, last))
+        assert (summed(unusual(clip, usual))[:, 0].max() > 0.5) == dwells
+        assert (summed(unusual_within(clip))[:, 0].max() > 0.5) == dwells
+    shorter = scene(rng, 24, change=(9, 15))  # 1.5 s: enough for a clip on its own
+    assert summed(unusual_within(shorter))[9:16, 0].min() > 0.5 > summed(unusual(shorter, usual))[:, 0].max()
 
 
 def test_a_change_that_lasts_to_the_end_is_the_anomaly_and_not_the_beginning():
@@ -134,26 +139,26 @@ def test_looking_closely_at_motion_does_not_make_it_common():
 def test_what_lifts_a_whole_frame_is_light():
     rng = np.random.default_rng(4)
     usual = learn(scene(rng, 20))
-    clip = scene(rng, 12)
+    clip = scene(rng, 16)
     tint = F.normalize(torch.randn(24), dim=0)[:, None, None]
     lit = [
-        replace(one, looks=F.normalize(one.looks + 0.5 * tint, dim=0)) if 4 <= n < 9 else one
+        replace(one, looks=F.normalize(one.looks + 0.5 * tint, dim=0)) if 4 <= n < 13 else one
         for n, one in enumerate(clip)
     ]
     away = torch.stack([(one.looks - usual.background).norm(dim=0) for one in lit])
-    assert away[4:9].median() > 3 * away[:4].median()
+    assert away[4:13].median() > 3 * away[:4].median()
     sums = summed(unusual(lit, usual))[:, :2]
-    changed = summed(unusual(scene(rng, 12, change=(4, 8)), usual))[:, :2]
-    assert sums[4:9].max() < 0.5 * changed[4:9].min()
+    changed = summed(unusual(scene(rng, 16, change=(4, 12)), usual))[:, :2]
+    assert sums[4:13].max() < 0.5 * changed[4:13].min()
 
 
 def test_what_covers_the_whole_picture_is_no_light():
     rng = np.random.default_rng(5)
     usual = learn(scene(rng, 20))
     black = F.normalize(torch.ones(24, *GRID), dim=0)
-    clip = [replace(one, looks=black) if 4 <= n < 9 else one for n, one in enumerate(scene(rng, 12))]
+    clip = [replace(one, looks=black) if 4 <= n < 13 else one for n, one in enumerate(scene(rng, 16))]
     sums = summed(unusual(clip, usual))[:, :2]
-    assert sums[4:9].min() > 0.5 and sums[:4].max() < 0.1
+    assert sums[4:13].min() > 0.5 and sums[:4].max() < 0.1
 
 
 @pytest.mark.parametrize("seed", range(30))
