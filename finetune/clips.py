@@ -38,7 +38,8 @@ USUAL_CELLS = 0.998
 USUAL_LEVEL = 0.95
 """Share of the normal clips whose own level is taken off whole."""
 LEAST_ZERO = 0.02
-RIDGE = 1e-3
+RIDGE = 0.1
+"""Strong enough that on grounds left out a channel that few clips of the others show is not trusted for them."""
 
 
 @dataclass(frozen=True, eq=False)
