@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from assistant.clip_plan import stretches
 from assistant.errors import WeightsError
 
 CLIPS_FILE = "clips.json"
@@ -42,15 +43,18 @@ class Weighing:
         return (sums - own).astype(sums.dtype)
 
 
-def level(times: Sequence[float], sums: np.ndarray) -> np.ndarray:
-    """What a clip has for LEVEL of its time at most, [n, k] at rising times [n] -> [k].
+def level(times: Sequence[float], sums: np.ndarray, share: float = LEVEL) -> np.ndarray:
+    """What a clip has for this share of its time at most, [n, k] at rising times [n] -> [k].
 
     Times may be spaced unevenly: each look counts for the stretch of time that is nearest to it.
     """
-    at = np.asarray(times, np.float64)
-    edges = np.concatenate([at[:1], (at[1:] + at[:-1]) / 2, at[-1:]])
-    shares = np.diff(edges).clip(1e-6)
-    return np.array([np.quantile(one, LEVEL, weights=shares, method="inverted_cdf") for one in sums.T])
+    shares = stretches(times)
+    return np.array([np.quantile(one, share, weights=shares, method="inverted_cdf") for one in sums.T])
+
+
+def median_over(times: Sequence[float], values: Sequence[float]) -> float:
+    """What values [n] of looks at rising times [n] reach for half of the time."""
+    return float(level(times, np.asarray(values)[:, None], 0.5)[0])
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from torch import Tensor
 from assistant.alignment import Keypoints, similarity
 from assistant.calibration import Calibration, logit
 from assistant.clip_evidence import Seen, Weighed, moment_of
-from assistant.clip_gains import ClipGains, Weighing
+from assistant.clip_gains import ClipGains, Weighing, median_over
 from assistant.clip_plan import BUDGET, closer_times, coarse_count, even_times
 from assistant.clip_reader import ClipReader, Grab
 from assistant.clip_words import checked_rules, reason_words, rules_of
@@ -298,17 +298,17 @@ class LooksAtClips:
         if anchor and sum(way is None for way in ways) > len(ways) // 2:
             notes.append("The camera moves too far to compare places: only part of the clip was held against the rest.")
         moments = [moment_of(one, anchor, way) for one, way in zip(seen, ways, strict=True)]
-        own = torch.tensor([one.evidence for one in seen])
+        own, times = torch.tensor([one.evidence for one in seen]), [one.frame.time for one in seen]
         with torch.inference_mode():
             cells = unusual(moments, known.usual) if known else unusual_within(moments)
         if known and not known.moves:
             cells[:, CHANNELS.index("motion")] = 0
         moves = any(one.motion and one.motion.movers for one in seen)
         # a clip in which nothing moves is a picture, on which the model's own threshold holds
-        level = known.evidence if known else float(own.median()) if moves else 0.0
+        usual = known.evidence if known else median_over(times, own.tolist()) if moves else 0.0
         weighing = self.clip_gains.held if known else self.clip_gains.alone
-        sums = torch.cat([summed(cells), (own - level).clamp(-6, 6)[:, None]], dim=1)  # [n, 4]
-        over = torch.from_numpy(weighing.over([one.frame.time for one in seen], sums.numpy()))
+        sums = torch.cat([summed(cells), (own - usual).clamp(-6, 6)[:, None]], dim=1)  # [n, 4]
+        over = torch.from_numpy(weighing.over(times, sums.numpy()))
         parts = over * torch.tensor(weighing.gains)
         return Weighed(weighing.bias + parts.sum(dim=1), sums, parts, cells, ways, weighing, camera, tuple(notes))
 

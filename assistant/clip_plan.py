@@ -10,6 +10,8 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 
+import numpy as np
+
 COARSE_RATE = 2.0
 """Looks a second of the first pass, while there are at most COARSE_MOST of them."""
 COARSE_LEAST, COARSE_MOST = 8, 24
@@ -29,6 +31,19 @@ def even_times(duration: float, count: int) -> list[float]:
     if duration <= 0 or count <= 1:
         return [max(0.0, duration) / 2]
     return [duration * (number + 0.5) / count for number in range(count)]
+
+
+def stretches(times: Sequence[float]) -> np.ndarray:
+    """Seconds [n] that each of the looks at rising times [n] stands for: what is nearest to it; > 0.
+
+    Looks lie close together where a score rises, so whatever counts looks would count what is suspicious many times.
+    The first and last stand for as much on their outer side as on the inner one.
+    """
+    at = np.asarray(times, np.float64)
+    edges = np.concatenate([at[:1], (at[1:] + at[:-1]) / 2, at[-1:]])
+    share = np.diff(edges)
+    share[[0, -1]] *= 2
+    return share.clip(1e-6)
 
 
 def coarse_count(duration: float, budget: int = BUDGET) -> int:

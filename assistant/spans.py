@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.special import expit
 
+from assistant.clip_plan import stretches
 from assistant.types import Span
 
 SMOOTHING = 0.25
@@ -30,11 +31,7 @@ def smoothed(times: Sequence[float], scores: Sequence[float], width: float = SMO
     at, values = np.asarray(times, np.float64), np.asarray(scores, np.float64)
     if width <= 0 or len(at) < 2:
         return values.copy()
-    edges = np.concatenate([at[:1], (at[1:] + at[:-1]) / 2, at[-1:]])
-    share = np.diff(edges).clip(1e-6)
-    share[0] *= 2  # half of their stretch lies outside of what was looked at
-    share[-1] *= 2
-    weights = np.exp(-0.5 * ((at[:, None] - at) / width) ** 2) * share
+    weights = np.exp(-0.5 * ((at[:, None] - at) / width) ** 2) * stretches(times)
     return (weights @ values) / weights.sum(axis=1)
 
 

@@ -19,12 +19,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from assistant.clip_plan import stretches
 from assistant.reference import directions
 from assistant.vision import VisionFeatures
 
 CHANNELS = ("stays", "looks", "motion")
-DWELL = 1.0
+DWELL = 1.5
 """Seconds that something must stay to be more than passing, where looks are close enough in time."""
+HELD_DWELL = 2.0
+"""The same with something normal to hold a clip against: how a place looks tells there what stays for less."""
 FEWEST_STAYS = 3
 """Moments that something must be seen at to be more than passing."""
 NEAR = 0.6
@@ -98,7 +101,7 @@ def learn(moments: Sequence[Moment]) -> Usual:
     looks, velocity, seen = _stacked(moments)
     times = torch.tensor([one.time for one in moments], dtype=torch.float64)
     background = F.normalize(looks.median(dim=0).values, dim=0)
-    stays = opened(_standing_out(_distance(looks, background), seen), times)
+    stays = opened(_standing_out(_distance(looks, background), seen), times, HELD_DWELL)
     looked = torch.zeros_like(stays)
     for index, moment in enumerate(moments):
         others = (times - moment.time).abs() > NEAR
@@ -118,7 +121,7 @@ def unusual(moments: Sequence[Moment], usual: Usual) -> Tensor:
     """
     looks, velocity, seen = _stacked(moments)
     times = torch.tensor([one.time for one in moments], dtype=torch.float64)
-    stays = opened(_standing_out(_distance(looks, usual.background), seen), times)
+    stays = opened(_standing_out(_distance(looks, usual.background), seen), times, HELD_DWELL)
     looked = _standing_out(torch.stack([_nearest_looks(one, usual.looks) for one in moments]), seen)
     moved = _strangeness(velocity, seen, usual.velocity, usual.seen)
     return torch.cat([torch.stack([stays, looked], dim=1) - usual.level, moved[:, None]], dim=1)
@@ -131,12 +134,14 @@ def unusual_within(moments: Sequence[Moment]) -> Tensor:
     """
     looks, velocity, seen = _stacked(moments)
     times = torch.tensor([one.time for one in moments], dtype=torch.float64)
-    stays = opened(_distance(looks, _background(looks, times)) * seen, times)
-    return torch.stack([stays, torch.zeros_like(stays), _rarity(velocity, times, seen)], dim=1)
+    share = torch.from_numpy(stretches(times.tolist()))
+    share = (share / share.mean()).to(looks.dtype)
+    stays = opened(_distance(looks, _background(looks, times, share)) * seen, times)
+    return torch.stack([stays, torch.zeros_like(stays), _rarity(velocity, times, seen, share)], dim=1)
 
 
-def opened(values: Tensor, times: Tensor) -> Tensor:
-    """Morphological opening in time of [n, ...] values at rising times [n]: what is high for less than DWELL is gone.
+def opened(values: Tensor, times: Tensor, dwell: float = DWELL) -> Tensor:
+    """Morphological opening in time of [n, ...] values at rising times [n]: what is high for less than `dwell` is gone.
 
     A stretch has at least FEWEST_STAYS moments, however far they are apart; all of them where there are fewer.
     """
@@ -145,8 +150,8 @@ def opened(values: Tensor, times: Tensor) -> Tensor:
     result = values.amin(dim=0).expand_as(values).clone()
     for index in range(count):
         # the shortest stretch that begins at this moment, and the shortest one that ends with it
-        last = max(index + least, int((times < times[index] + DWELL).sum()) + 1)
-        first = min(index - least + 1, int((times <= times[index] - DWELL).sum()) - 1)
+        last = max(index + least, int((times < times[index] + dwell).sum()) + 1)
+        first = min(index - least + 1, int((times <= times[index] - dwell).sum()) - 1)
         for start, end in ((index, last), (first, index + 1)):
             if start >= 0 and end <= count:
                 result[start:end] = torch.maximum(result[start:end], values[start:end].amin(dim=0))
@@ -227,27 +232,35 @@ def _strangeness(velocity: Tensor, seen: Tensor, known: Tensor, known_seen: Tens
     return result
 
 
-def _background(looks: Tensor, times: Tensor) -> Tensor:
-    """What each place mostly shows, earlier moments counting more: the mode by a kernel density, [C, h, w]."""
+def _background(looks: Tensor, times: Tensor, share: Tensor) -> Tensor:
+    """What each place mostly shows, earlier moments counting more: the mode by a kernel density, [C, h, w].
+
+    A moment counts for the share [n] of time that it stands for: looks gather at what is suspicious.
+    """
     count, size, height, width = looks.shape
     flat = looks.flatten(2)
     apart = (2 - 2 * torch.einsum("icp,jcp->ijp", flat, flat)).clamp_min(0)
     length = float(times[-1] - times[0]) or 1.0
-    weight = torch.exp(-(times - times[0]) / (EARLY * length)).to(looks.dtype)
+    weight = torch.exp(-(times - times[0]) / (EARLY * length)).to(looks.dtype) * share
     density = (torch.exp(-apart / (2 * LIKENESS**2)) * weight[None, :, None]).sum(dim=1)
     best = density.argmax(dim=0)
     return flat.gather(0, best.expand(1, size, -1))[0].view(size, height, width)
 
 
-def _rarity(velocity: Tensor, times: Tensor, seen: Tensor) -> Tensor:
-    """Share of the other motion in a cell's lane at other times that is not like its own, [n, h, w]; 0 where still."""
+def _rarity(velocity: Tensor, times: Tensor, seen: Tensor, share: Tensor) -> Tensor:
+    """Share of the other motion in a cell's lane at other times that is not like its own, [n, h, w]; 0 where still.
+
+    What moves counts for the share [n], on average 1, of time that its moment stands for.
+    """
     result = torch.zeros(len(times), *velocity.shape[-2:])
     every, ways, _ = _movers(velocity, seen)
     for number in range(len(times)):
         apart = (times[every[:, 0]] - times[number]).abs() > NEAR
         others, other_ways = _some(every[apart]), _some(ways[apart])
+        lasts = share[others[:, 0]]
         index, moving, speed = _movers(velocity[number : number + 1], seen[number : number + 1])
         known = _in_lane(index, moving, others)
         alike = known & (torch.cdist(moving, other_ways) < ALIKE * speed[:, None] + ALIKE_LEAST)
-        result[number, index[:, 1], index[:, 2]] = 1 - (alike.sum(dim=1) + 1) / (known.sum(dim=1) + FEW)
+        known, alike = known.to(lasts.dtype), alike.to(lasts.dtype)
+        result[number, index[:, 1], index[:, 2]] = 1 - (alike @ lasts + 1) / (known @ lasts + FEW)
     return result

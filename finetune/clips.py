@@ -38,7 +38,8 @@ USUAL_CELLS = 0.998
 USUAL_LEVEL = 0.95
 """Share of the normal clips whose own level is taken off whole."""
 LEAST_ZERO = 0.02
-RIDGE = 1e-3
+RIDGE = 0.1
+"""Strong enough that on grounds left out a channel that few clips of the others show is not trusted for them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,16 +131,8 @@ def fit(clips: list[Frames]) -> Weighing:
     sums, labels = np.concatenate(over), np.concatenate([one.labels for one in clips])
     scale = sums.std(axis=0) + 1e-6
     share = np.where(labels == 1, 0.5 / labels.mean(), 0.5 / (1 - labels.mean()))
-
-    def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
-        logits = values[0] + (sums / scale) @ values[1:]
-        away = share * (1 / (1 + np.exp(-logits)) - labels)
-        value = (share * (np.logaddexp(0, logits) - labels * logits)).mean() + RIDGE * (values[1:] ** 2).sum()
-        slope = np.concatenate([[away.mean()], (away[:, None] * sums / scale).mean(axis=0) + 2 * RIDGE * values[1:]])
-        return float(value), slope
-
-    best = minimize(loss, np.zeros(5), jac=True, method="L-BFGS-B", bounds=[(None, None), *[(0, None)] * 4]).x
-    gains = best[1:] / scale
+    gains = logistic(sums / scale, labels, share, RIDGE) / scale
+    gains *= logistic((sums @ gains)[:, None], labels, share, 0.0)  # what was shrunk is their shares, not their sum
     evidence = [one @ gains for one in over]
     tried = np.quantile(np.concatenate(evidence), np.linspace(0.2, 0.999, 120))
     rights = [right(clips, evidence, -cut) for cut in tried]
@@ -148,6 +141,27 @@ def fit(clips: list[Frames]) -> Weighing:
     normal = np.stack([one.cells for one in clips if not one.labels.any()])
     zeros = np.maximum(np.median(normal, axis=0), LEAST_ZERO)
     return Weighing(bias, tuple(float(one) for one in gains), tuple(float(one) for one in zeros), levels)
+
+
+def logistic(values: np.ndarray, labels: np.ndarray, share: np.ndarray, ridge: float) -> np.ndarray:
+    """Gains [k], >= 0, of a logistic regression with a free bias.
+
+    Args:
+        values: [n, k].
+        labels: [n] 0 or 1.
+        share: [n] what each row counts, > 0.
+        ridge: what the sum of squared gains costs, >= 0.
+    """
+
+    def loss(guess: np.ndarray) -> tuple[float, np.ndarray]:
+        logits = guess[0] + values @ guess[1:]
+        away = share * (1 / (1 + np.exp(-logits)) - labels)
+        cost = (share * (np.logaddexp(0, logits) - labels * logits)).mean() + ridge * (guess[1:] ** 2).sum()
+        slope = np.concatenate([[away.mean()], (away[:, None] * values).mean(axis=0) + 2 * ridge * guess[1:]])
+        return float(cost), slope
+
+    bounds = [(None, None), *[(0, None)] * values.shape[1]]
+    return minimize(loss, np.zeros(1 + values.shape[1]), jac=True, method="L-BFGS-B", bounds=bounds).x[1:]
 
 
 def right(clips: list[Frames], evidence: list[np.ndarray], bias: float) -> float:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from assistant.clip_gains import LEVEL, ClipGains, Weighing, level
+from assistant.clip_gains import LEVEL, ClipGains, Weighing, level, median_over
 from assistant.clip_look import Measured
 from assistant.errors import RecordError, WeightsError
 from data.clips import Clip
-from finetune.clips import Frames, fit, keep, kept, measured, right
+from finetune.clips import RIDGE, Frames, fit, keep, kept, logistic, measured, right
 
 
 def test_gains_are_kept_exactly_and_none_are_the_defaults(tmp_path):
@@ -45,6 +45,12 @@ def test_the_level_counts_time_and_not_looks():
     assert level(even, longer) == pytest.approx(3.0)
 
 
+def test_the_median_counts_time_and_not_looks():
+    times = [0.0, 1.0, 2.0, 3.0, 3.1, 3.2, 3.3, 3.4, 4.0]
+    assert median_over(times, [1.0, 1.0, 1.0, 5.0, 5.0, 5.0, 5.0, 5.0, 5.0]) == 1.0
+    assert median_over([0.0, 1.0, 2.0], [3.0, 7.0, 5.0]) == 5.0
+
+
 def test_what_lifts_a_whole_clip_is_taken_off_up_to_what_normal_clips_have():
     weighing = Weighing(0.0, (1.0, 1.0, 1.0, 1.0), (1.0, 1.0, 1.0), (0.5, 0.5, 0.0))
     sums = np.tile(np.array([0.3, 2.0, 1.0, -1.0], np.float32), (6, 1))
@@ -74,6 +80,18 @@ def test_the_fit_finds_the_channel_that_tells_and_the_tipping_point():
     evidence = [weighing.over(one.times, one.sums) @ np.array(weighing.gains) for one in other]
     assert right(other, evidence, weighing.bias) > 0.9
     assert right(other, evidence, weighing.bias + 100) == 0.0 and right(other, evidence, weighing.bias - 100) == 0.5
+
+
+def test_what_is_shrunk_is_stretched_back_to_what_the_labels_say():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 400)
+    values = np.stack([labels + rng.normal(0, 0.6, 400), labels + rng.normal(0, 0.65, 400), -labels], axis=1)
+    free, shrunk = (logistic(values, labels, np.ones(400), ridge) for ridge in (0.0, RIDGE))
+    assert free[2] == shrunk[2] == 0 < min(shrunk[:2])  # what tells the other way is not turned round
+    assert shrunk.sum() < 0.7 * free.sum()
+    stretched = shrunk * logistic((values @ shrunk)[:, None], labels, np.ones(400), 0.0)
+    assert stretched.sum() == pytest.approx(free.sum(), rel=0.05)
+    assert logistic((values @ stretched)[:, None], labels, np.ones(400), 0.0) == pytest.approx([1.0], abs=1e-3)
 
 
 def test_what_was_measured_is_kept_and_is_of_one_origin(tmp_path):

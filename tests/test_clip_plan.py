@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from assistant.clip_plan import BUDGET, closer_times, coarse_count, even_times
+from assistant.clip_plan import BUDGET, closer_times, coarse_count, even_times, stretches
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -53,3 +53,17 @@ def test_even_scores_give_an_even_plan():
 def test_a_long_clip_costs_no_more_than_a_short_one():
     assert coarse_count(36_000) == coarse_count(60) and coarse_count(36_000) < BUDGET
     assert even_times(0, 5) == [0.0] and coarse_count(0) >= 1
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_stretches_share_out_the_time_and_not_the_looks(seed):
+    rng = np.random.default_rng(seed)
+    duration, count = float(rng.uniform(1, 60)), int(rng.integers(2, 40))
+    even = even_times(duration, count)
+    assert np.allclose(stretches(even), duration / count)
+    more = closer_times(even, rng.normal(size=count).tolist(), 30, 0.01)
+    found = stretches(sorted([*even, *more]))
+    assert found.min() > 0 and found.sum() <= duration * (1 + 1e-9)
+    # the first and last look are even ones: what is lost is at most what lies outside of them
+    assert found.sum() >= duration * (1 - 1 / count) - 1e-9
+    assert stretches([2.0]).tolist() == [1e-6]

@@ -36,19 +36,24 @@ def scene(rng: np.random.Generator, count: int, change=None, velocity=None) -> l
 @pytest.mark.parametrize("held", [True, False])
 def test_what_stays_is_found_when_it_is_there_and_only_then(held):
     rng = np.random.default_rng(0)
-    clip = scene(rng, 24, change=(9, 16))
+    clip = scene(rng, 24, change=(9, 17))
     cells = unusual(clip, learn(scene(rng, 20))) if held else unusual_within(clip)
     stays = summed(cells)[:, 0]
     inside = torch.zeros(24, dtype=torch.bool)
-    inside[9:17] = True
+    inside[9:18] = True
     assert stays[inside].min() > 2 * stays[~inside].max().clamp_min(0.1)
     assert cells[12, 0].argmax() // GRID[1] in (2, 3, 4)
 
 
 def test_what_only_passes_does_not_stay():
     rng = np.random.default_rng(1)
-    clip = scene(rng, 24, change=(9, 10))  # 0.25 s
-    assert summed(unusual(clip, learn(scene(rng, 20))))[:, 0].max() < 0.1
+    usual = learn(scene(rng, 20))
+    for last, dwells in ((10, False), (14, False), (17, True)):  # there for 0.25, 1.25 and 2 s
+        clip = scene(rng, 24, change=(9, last))
+        assert (summed(unusual(clip, usual))[:, 0].max() > 0.5) == dwells
+        assert (summed(unusual_within(clip))[:, 0].max() > 0.5) == dwells
+    shorter = scene(rng, 24, change=(9, 15))  # 1.5 s: enough for a clip on its own
+    assert summed(unusual_within(shorter))[9:16, 0].min() > 0.5 > summed(unusual(shorter, usual))[:, 0].max()
 
 
 def test_a_change_that_lasts_to_the_end_is_the_anomaly_and_not_the_beginning():
@@ -101,29 +106,59 @@ def test_motion_is_rare_by_what_else_its_lane_shows_at_other_times():
     assert found[4, 0, 3] == pytest.approx(1 - 1 / 4)  # there are no others
 
 
+def closer(clip: list[Moment], first: int, last: int) -> list[Moment]:
+    """The clip with four more looks after each of the moments first..last, as a score that rises brings them."""
+    return [
+        replace(one, time=one.time + 0.05 * part)
+        for number, one in enumerate(clip)
+        for part in range(5 if first <= number <= last else 1)
+    ]
+
+
+def test_looking_closely_at_an_event_does_not_make_it_usual():
+    even = scene(np.random.default_rng(6), 24, change=(9, 16))
+    close = closer(even, 9, 16)
+    inside = torch.tensor([9 * 0.25 <= one.time < 17 * 0.25 for one in close])
+    assert inside.sum() > 2 * (~inside).sum()  # most looks are at the event, most of the time is not
+    stays = summed(unusual_within(close))[:, 0]
+    assert stays[inside].min() > 2 * stays[~inside].max().clamp_min(0.1)
+    shared = torch.tensor([one.time % 0.25 == 0 for one in close])
+    assert torch.allclose(stays[shared], summed(unusual_within(even))[:, 0], atol=0.02)
+
+
+def test_looking_closely_at_motion_does_not_make_it_common():
+    even = [replace(going((5, 3 + n, 0.2, 0.0)), time=float(n)) for n in range(4)]
+    even += [replace(going((5, 3, -0.2, 0.0)), time=4.0), replace(going((5, 8, 0.2, 0.0)), time=5.0)]
+    close = closer(even, 4, 4)
+    rare = [unusual_within(clip)[:, 2].amax(dim=(1, 2)) for clip in (even, close)]
+    # counted by looks, the other way would be more than half of what moves, and the usual 0.17 rarer
+    assert torch.allclose(rare[1][[0, 1, 2, 3, 4, 9]], rare[0], atol=0.06)
+    assert rare[1][4:9].min() > rare[1][:4].max() + 0.3
+
+
 def test_what_lifts_a_whole_frame_is_light():
     rng = np.random.default_rng(4)
     usual = learn(scene(rng, 20))
-    clip = scene(rng, 12)
+    clip = scene(rng, 16)
     tint = F.normalize(torch.randn(24), dim=0)[:, None, None]
     lit = [
-        replace(one, looks=F.normalize(one.looks + 0.5 * tint, dim=0)) if 4 <= n < 9 else one
+        replace(one, looks=F.normalize(one.looks + 0.5 * tint, dim=0)) if 4 <= n < 13 else one
         for n, one in enumerate(clip)
     ]
     away = torch.stack([(one.looks - usual.background).norm(dim=0) for one in lit])
-    assert away[4:9].median() > 3 * away[:4].median()
+    assert away[4:13].median() > 3 * away[:4].median()
     sums = summed(unusual(lit, usual))[:, :2]
-    changed = summed(unusual(scene(rng, 12, change=(4, 8)), usual))[:, :2]
-    assert sums[4:9].max() < 0.5 * changed[4:9].min()
+    changed = summed(unusual(scene(rng, 16, change=(4, 12)), usual))[:, :2]
+    assert sums[4:13].max() < 0.5 * changed[4:13].min()
 
 
 def test_what_covers_the_whole_picture_is_no_light():
     rng = np.random.default_rng(5)
     usual = learn(scene(rng, 20))
     black = F.normalize(torch.ones(24, *GRID), dim=0)
-    clip = [replace(one, looks=black) if 4 <= n < 9 else one for n, one in enumerate(scene(rng, 12))]
+    clip = [replace(one, looks=black) if 4 <= n < 13 else one for n, one in enumerate(scene(rng, 16))]
     sums = summed(unusual(clip, usual))[:, :2]
-    assert sums[4:9].min() > 0.5 and sums[:4].max() < 0.1
+    assert sums[4:13].min() > 0.5 and sums[:4].max() < 0.1
 
 
 @pytest.mark.parametrize("seed", range(30))
