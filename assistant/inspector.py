@@ -28,16 +28,7 @@ from assistant.modeling import LookTokens, as_batch
 from assistant.picture import picture_facts
 from assistant.processing import resize
 from assistant.profiles import read_profile
-from assistant.prompts import (
-    DEFAULT_QUESTION,
-    asks_use,
-    asks_verdict,
-    conversation,
-    says_yes,
-    use_words,
-    verdict_text,
-    words_match_map,
-)
+from assistant.prompts import DEFAULT_QUESTION, asks_verdict, conversation, says_yes, verdict_text, words_match_map
 from assistant.reference import References
 from assistant.regions import MIN_AREA, find_regions
 from assistant.runtime import TextRuntime, TransformersRuntime
@@ -48,6 +39,7 @@ from assistant.tiling import Tiles
 from assistant.types import MAX_MAP_SIDE, MAX_REFERENCES, SUSPICIOUS, Finding, Look, Timings
 from assistant.versions import resolved
 from assistant.views import as_views, one_of, views_of
+from assistant.worded import is_worded, worded
 
 MAX_WORDS = 120
 """Tokens of one answer."""
@@ -288,10 +280,8 @@ class Inspector(LooksAtClips):
         if look is not None and look.clip is not None and (said := clip_opening(look.clip, question)):
             yield said  # measured: whether and when is not left to how words come out
             return
-        if look is not None and asks_use(question):
-            thing = "picture" if look.clip is None else "clip"
-            found = self.finding(look, "")
-            yield use_words(found.verdict, found.confidence, look.regions, look.kinds, thing)
+        if look is not None and is_worded(question):
+            yield worded(question, self.finding(look, ""))
             return
         ids, tokens = self.prompt(look, question, history)
         judged = look is not None and asks_verdict(question)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from assistant.types import PLACES, Region, Verdict
+from assistant.types import PLACES, Region
 
 DEFAULT_QUESTION = "Is there anything wrong?"
 SYSTEM = "You are LookTwice, a visual inspection assistant. Answer from the look, briefly."
@@ -194,49 +194,6 @@ def asks_verdict(question: str) -> bool:
     The answers to such questions begin with the verdict.
     """
     return _ASKS_VERDICT.match(question) is not None and not places_in(question)
-
-
-_THING = r"(?:it|them|(?:this|that|the|these|those|my)(?: (?!reference)[\w-]+){0,2})"
-_USE = r"(?:use|ship|deliver|sell|accept|pass|release|keep|reject|scrap|install|mount|approve)"
-_ASKS_USE = re.compile(
-    r"\W*(?:so |and |then |ok(?:ay)?,? )?(?:"
-    rf"(?:can|could|may|should|shall|do) (?:i|we) (?:\w+ )?{_USE} {_THING}"
-    rf"|would you (?:still )?{_USE} {_THING}"
-    rf"|(?:can|could|may|should|must) {_THING} (?:\w+ )?be (?:{_USE}(?:p?ed|d|t)?|sold|kept)"
-    rf"|is {_THING} (?:still )?(?:usable|acceptable|good enough|fit for use|safe to use)|does {_THING} pass"
-    r")(?: anyway| now| as it is| like this| like that)?\W*$",
-    re.IGNORECASE,
-)
-
-
-def asks_use(question: str) -> bool:
-    """Whether a question asks if the thing in the picture may be used, shipped, accepted and the like."""
-    return _ASKS_USE.match(question) is not None
-
-
-def use_words(
-    verdict: Verdict,
-    confidence: float,
-    regions: Sequence[Region],
-    kinds: Sequence[tuple[str, float]],
-    thing: str = "picture",
-) -> str:
-    """The answer to `asks_use`, from the verdict and what was measured: a decision is not left to how words come out.
-
-    Args:
-        verdict, confidence: of the finding.
-        regions, kinds: of the look, the most suspicious region and the likeliest kind first.
-        thing: "picture" or "clip", what was looked at.
-    """
-    where = f"the {regions[0].place}" if regions else ""
-    if verdict == "normal":
-        return f"From this {thing} nothing speaks against it: it looks normal, {100 * confidence:.0f} % sure."
-    if verdict == "unsure":
-        return f"This {thing} cannot decide it: have a person check it{f', {where} first' if where else ''}."
-    if not regions:
-        return "Not before a person has checked it: it looks anomalous, though the map shows no single place."
-    kind = kinds[0][0] if kinds else "something is wrong"
-    return f"Not before a person has checked it: {kind} at {where}, {percent(regions[0].area)} of the picture."
 
 
 def words_match_map(text: str, regions: Sequence[Region]) -> bool | None:

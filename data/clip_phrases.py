@@ -99,7 +99,7 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
         "Give me a report[| of this clip].", "Put it in a sentence.",
     ),
     "sure": (
-        "Are you [sure|certain]?", "How [sure|certain|confident] are you?", "Could you be wrong?",
+        "Could you be wrong?",
         "Could it be a false alarm?", "Can I rely on that?", "Really?",
     ),
     "beyond": (

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from assistant.prompts import (
-    asks_use,
     asks_verdict,
     band,
     conversation,
@@ -17,7 +16,6 @@ from assistant.prompts import (
     region_facts,
     says_yes,
     size_word,
-    use_words,
     verdict_text,
     words_match_map,
 )
@@ -153,35 +151,3 @@ def test_the_look_stands_in_the_first_user_message_only():
 
 def test_the_verdict_is_a_line_of_its_own():
     assert verdict_text(True) == "Verdict: anomalous.\n" and verdict_text(False) == "Verdict: normal.\n"
-
-
-@pytest.mark.parametrize(
-    "question",
-    ["Can I ship it?", "Can I still use this part?", "May it be delivered?", "Would you accept this tile?",
-     "Should I reject it?", "Is it usable?", "Is this part good enough?", "Does it pass?", "can we sell it",
-     "So can I use the part anyway?", "Can the casting be sold?", "Must this be rejected?"],
-)  # fmt: skip
-def test_questions_for_use_are_known(question):
-    assert asks_use(question) and not asks_verdict(question)
-
-
-@pytest.mark.parametrize(
-    "question",
-    ["Where is it?", "Is there anything wrong?", "How do I repair it?", "Is it a scratch?", "Pass or fail?",
-     "Can I use a reference?", "Can I use the reference picture?", "Can you use the map?", "Do I use it for food?",
-     "Can I use it to hold water at 90 degrees?", "Is it normal?"],
-)  # fmt: skip
-def test_other_questions_are_not_for_use(question):
-    assert not asks_use(question)
-
-
-def test_a_decision_follows_verdict_and_measures():
-    spot = Region((0, 0, 4, 4), "top left", 0.021, 0.9, 0.7, "brighter", "compact")
-    sure = "From this clip nothing speaks against it: it looks normal, 61 % sure."
-    assert use_words("normal", 0.61, (), (), "clip") == sure
-    assert use_words("unsure", 0.5, (spot,), ()).endswith("have a person check it, the top left first.")
-    assert "top left, 2.1 % of the picture" in use_words("anomalous", 0.9, (spot,), (("crack", 0.8),))
-    assert "crack" in use_words("anomalous", 0.9, (spot,), (("crack", 0.8),))
-    assert "no single place" in use_words("anomalous", 0.9, (), (("crack", 0.8),))
-    said = [use_words(verdict, 0.9, (spot,), ()) for verdict in ("anomalous", "unsure")]
-    assert all(set(places_in(words)) == {"top left"} for words in said)

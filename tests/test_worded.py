@@ -1,0 +1,78 @@
+"""Answers that are worded from the finding."""
+
+from __future__ import annotations
+
+import pytest
+
+from assistant.prompts import asks_verdict, places_in
+from assistant.types import Finding, Region, Timings
+from assistant.worded import asks_sure, asks_use, is_worded, sure_words, use_words, worded
+
+
+@pytest.mark.parametrize(
+    "question",
+    ["Can I ship it?", "Can I still use this part?", "May it be delivered?", "Would you accept this tile?",
+     "Should I reject it?", "Is it usable?", "Is this part good enough?", "Does it pass?", "can we sell it",
+     "So can I use the part anyway?", "Can the casting be sold?", "Must this be rejected?"],
+)  # fmt: skip
+def test_questions_for_use_are_known(question):
+    assert asks_use(question) and not asks_verdict(question)
+
+
+@pytest.mark.parametrize(
+    "question",
+    ["Where is it?", "Is there anything wrong?", "How do I repair it?", "Is it a scratch?", "Pass or fail?",
+     "Can I use a reference?", "Can I use the reference picture?", "Can you use the map?", "Do I use it for food?",
+     "Can I use it to hold water at 90 degrees?", "Is it normal?"],
+)  # fmt: skip
+def test_other_questions_are_not_for_use(question):
+    assert not asks_use(question)
+
+
+def test_a_decision_follows_verdict_and_measures():
+    spot = Region((0, 0, 4, 4), "top left", 0.021, 0.9, 0.7, "brighter", "compact")
+    sure = "From this clip nothing speaks against it: it looks normal, 61 % sure."
+    assert use_words("normal", 0.61, (), (), "clip") == sure
+    assert use_words("unsure", 0.5, (spot,), ()).endswith("have a person check it, the top left first.")
+    assert "top left, 2.1 % of the picture" in use_words("anomalous", 0.9, (spot,), (("crack", 0.8),))
+    assert "crack" in use_words("anomalous", 0.9, (spot,), (("crack", 0.8),))
+    assert "no single place" in use_words("anomalous", 0.9, (), (("crack", 0.8),))
+    said = [use_words(verdict, 0.9, (spot,), ()) for verdict in ("anomalous", "unsure")]
+    assert all(set(places_in(words)) == {"top left"} for words in said)
+
+
+@pytest.mark.parametrize(
+    "question",
+    ["How sure are you?", "how certain is that", "Are you sure?", "So how confident are you about it?", "Is that certain?",
+     "Are you really sure about this?"],
+)  # fmt: skip
+def test_questions_for_certainty_are_known(question):
+    assert asks_sure(question) and is_worded(question) and not asks_use(question) and not asks_verdict(question)
+
+
+@pytest.mark.parametrize(
+    "question",
+    ["How sure are you that it is a scratch?", "Make sure it is dry.", "Where is it?", "How do I make sure of it?",
+     "Are you sure it is a crack?"],
+)  # fmt: skip
+def test_other_questions_are_not_for_certainty(question):
+    assert not asks_sure(question)
+
+
+def finding(verdict: str, confidence: float) -> Finding:
+    return Finding(
+        verdict=verdict, confidence=confidence, verdict_probability=confidence, score=0.22, threshold=0.5,
+        threshold_source="", regions=(), kinds=(), explanation="", warnings=(), timings=Timings(0, 0, 0, 0), profile="",
+        references=0, clip=None, view=0,
+    )  # fmt: skip
+
+
+def test_how_sure_is_what_the_panel_shows():
+    said = "80 % sure that this picture is normal: the score is 0.22, and from 0.50 on it would count as anomalous."
+    assert sure_words(finding("normal", 0.8)) == said
+    assert sure_words(finding("anomalous", 0.8), "clip").startswith("80 % sure that this clip is anomalous")
+    assert sure_words(finding("unsure", 0.5)).startswith("Not sure either way")
+    assert worded("How sure are you?", finding("normal", 0.8)) == said
+    assert worded("Where is it?", finding("normal", 0.8)) == "" and "speaks against" in worded(
+        "Can I ship it?", finding("normal", 0.8)
+    )
