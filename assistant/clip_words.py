@@ -18,6 +18,12 @@ SPOKEN_SPANS = 3
 """Spans that are spoken of; the others are counted."""
 _WHEN = re.compile(r"\W*(?:so |and )?(?:when\b|at what time|at which (?:time|second|moment)|how long)", re.IGNORECASE)
 
+_CAMERA = re.compile(
+    r"\W*(?:so |and )?(?:(?P<open>what (?:does|is|did|was) )|(?:does|is|did|was) )the camera (?:doing\b|do\b"
+    r"|(?P<still>(?:stand(?:ing)? |keep |staying |stay )?(?:still|fixed|static|steady)\b)|(?:move|moving|shak|pan|turn))",
+    re.IGNORECASE,
+)
+
 
 def seconds(value: float) -> str:
     """A time in words: "3.4 s", "2 min 5 s"."""
@@ -56,8 +62,18 @@ def clip_lines(facts: ClipFacts) -> list[str]:
 
 
 def clip_opening(facts: ClipFacts, question: str) -> str:
-    """What the answer to a question about a clip begins with: `clip_sentence` where it asks whether or when."""
-    return clip_sentence(facts) if asks_verdict(question) or _WHEN.match(question) else ""
+    """What was measured for a question about a clip: `clip_sentence` where it asks whether or when, or what the camera
+    does; "" for any other.
+    """
+    if asks_verdict(question) or _WHEN.match(question):
+        return clip_sentence(facts)
+    asked = _CAMERA.match(question)
+    if asked is None:
+        return ""
+    said = f"the camera is {facts.camera}."
+    if asked["open"]:
+        return said.capitalize()
+    return f"{'Yes' if bool(asked['still']) == (facts.camera == 'still') else 'No'}, {said}"
 
 
 def clip_head(facts: ClipFacts) -> str:

@@ -250,13 +250,6 @@ def _speed(clip: ClipTold, rng: np.random.Generator, asked: Asked) -> str:
     return _say("speed" if found else "count, none", clip, rng, speed=found[2] if found else "")
 
 
-def _camera(clip: ClipTold, rng: np.random.Generator, asked: Asked) -> str:
-    if asked.question.startswith("What"):
-        return _say("camera", clip, rng)
-    supposed = "still" if "still" in asked.question else "moving"
-    return _say("camera, yes" if supposed == clip.facts.camera else "camera, no", clip, rng)
-
-
 def _broken(clip: ClipTold, rng: np.random.Generator, asked: Asked) -> str:
     if not clip.facts.rules:
         return _say("no rules", clip, rng)
@@ -349,7 +342,6 @@ TOPICS: dict[str, Topic] = {
     "count": Topic(_count, 1.0, _moving),
     "way": Topic(_way, 0.5, _moving),
     "speed": Topic(_speed, 0.5, _moving),
-    "camera": Topic(_camera, 1.5),
     "broken": Topic(_broken, 2.5),
     "rules": Topic(_rules, 0.6),
     "action": Topic(_plain("action"), 1.5),

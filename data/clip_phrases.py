@@ -73,10 +73,6 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
     ),
     "way": ("Which way do [things|they] [go|move]?", "In what direction do [things|they] move?", "Where do they go?"),
     "speed": ("How fast [do things move|is it|are they]?", "At what speed do things move?", "What speed is usual?"),
-    "camera": (
-        "Does the camera move?", "Is the camera moving?", "Is the camera still?", "What does the camera do?",
-        "Does the camera stand still?",
-    ),
     "broken": (
         "Which rule[ is broken| does it break| was broken|]?", "Is [a|any] rule broken?", "Do the rules hold?",
         "Does it break a rule?", "[Are|Were] all rules kept?", "What about the rules?",
@@ -181,9 +177,6 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "count, none": ("None: nothing moves.", "Nothing moves.",),
     "way": ("Mostly {way}.", "They go {way} mostly.", "Mostly {way}, seen in the picture."),
     "speed": ("At about {speed} picture widths a second.", "About {speed} picture widths a second."),
-    "camera, yes": ("Yes, the camera is {camera}.",),
-    "camera, no": ("No, the camera is {camera}.",),
-    "camera": ("The camera is {camera}.", "It is {camera}."),
     "broken": (
         "The rule \"{rule}\" is broken: {instead}.", "\"{rule}\" does not hold: {instead}.",
         "\"{rule}\" is not kept: {instead}.",

@@ -113,8 +113,8 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
         "What is your answer based on?", "Explain how you [got there|decided].",
     ),
     "sure": (
-        "Really?",
-        "Could you be wrong?", "Can I rely on [this|that|you]?", "No doubt?",
+        "Are you [sure|certain|confident]?", "How [sure|certain|confident] are you?", "Really?",
+        "Could you be wrong?", "Can I rely on [this|that|you]?", "Is that certain?", "No doubt?",
         "Would you bet on it?", "Could it be a false alarm?", "Might you have missed something?",
     ),
     "named": (

@@ -40,6 +40,17 @@ def test_questions_whether_and_when_get_it(question):
     assert clip_opening(FACTS, "What colour is it?") == ""
 
 
+def test_what_the_camera_does_is_measured():
+    assert clip_opening(FACTS, "Does the camera move?") == "No, the camera is still."
+    assert clip_opening(FACTS, "is the camera still") == clip_opening(FACTS, "Does the camera stand still?")
+    assert clip_opening(FACTS, "Is the camera still?") == "Yes, the camera is still."
+    assert clip_opening(FACTS, "What does the camera do?") == "The camera is still."
+    moving = ClipFacts(6.0, "moving", ())
+    assert clip_opening(moving, "Is the camera moving?") == "Yes, the camera is moving."
+    assert clip_opening(moving, "Is the camera fixed?") == "No, the camera is moving."
+    assert clip_opening(FACTS, "Is the camera dirty?") == ""
+
+
 def test_the_prompt_names_spans_camera_and_rules():
     head = clip_head(FACTS)
     assert head.startswith("Clip: 1 min 20 s, the camera is still.") and "from 2.1 s to 4.0 s in the top left" in head

@@ -43,8 +43,8 @@ def test_a_decision_follows_verdict_and_measures():
 
 @pytest.mark.parametrize(
     "question",
-    ["How sure are you?", "how certain is that", "Are you sure?", "So how confident are you about it?", "Is that certain?",
-     "Are you really sure about this?"],
+    ["How sure are you?", "how certain is that", "Are you sure?", "So how confident are you about it?",
+     "Is that certain?", "Are you really sure about this?"],
 )  # fmt: skip
 def test_questions_for_certainty_are_known(question):
     assert asks_sure(question) and is_worded(question) and not asks_use(question) and not asks_verdict(question)
