@@ -20,7 +20,7 @@ _WHEN = re.compile(r"\W*(?:so |and )?(?:when\b|at what time|at which (?:time|sec
 
 _CAMERA = re.compile(
     r"\W*(?:so |and )?(?:(?P<open>what (?:does|is|did|was) )|(?:does|is|did|was) )the camera (?:doing\b|do\b"
-    r"|(?P<still>(?:stand(?:ing)? |keep |staying |stay )?(?:still|fixed|static|steady)\b)|(?:move|moving|shak|pan|turn))",
+    r"|(?P<still>(?:stand(?:ing)? |keep |stay(?:ing)? )?(?:still|fixed|static|steady)\b)|move|moving|shak|pan|turn)",
     re.IGNORECASE,
 )
 

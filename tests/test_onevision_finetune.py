@@ -293,7 +293,9 @@ def test_the_look_is_trained_beside_a_bare_checkpoint(checkpoint, labelled, tmp_
     assert all(torch.equal(tower[name], after[name]) for name in tower)
     saved = load_file(copy / "looktwice" / LOOK_FILE)
     start = load_file(tmp_path / "run" / "checkpoint-2" / "trained.safetensors")
-    moved = [name for name, value in saved.items() if not torch.equal(value, start[f"look.{name}"])]
+    gains = {name for name in saved if f"look.{name}" not in start}  # chosen afterwards, not trained
+    assert all(name.startswith("heatmap.references.") for name in gains) and (parts == ["selector"]) == (not gains)
+    moved = [name for name in saved.keys() - gains if not torch.equal(saved[name], start[f"look.{name}"])]
     assert "selector.anomalous" in moved and not any("tower" in name for name in saved)
     assert json.loads((copy / "looktwice" / "training.json").read_text())["look"]["sets"]["d"]["licences"] == [
         "CC0-1.0"
