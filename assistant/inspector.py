@@ -280,8 +280,8 @@ class Inspector(LooksAtClips):
         if look is not None and look.clip is not None and (said := clip_opening(look.clip, question)):
             yield said  # measured: whether and when is not left to how words come out
             return
-        if look is not None and is_worded(question):
-            yield worded(question, self.finding(look, ""))
+        if look is not None and is_worded(question) and (said := worded(question, self.finding(look, ""))):
+            yield said
             return
         ids, tokens = self.prompt(look, question, history)
         judged = look is not None and asks_verdict(question)

@@ -1,4 +1,6 @@
-"""Answers that are worded from the finding: what may be done, and how sure it is, is not left to how words come out.
+"""Answers that are worded from the finding: whether it may be used, how sure it is, what was checked, how a place is.
+
+What was measured, or follows from a rule, is not left to how words come out.
 
 Pure text: no tensors, no pictures.
 """
@@ -8,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from assistant.prompts import percent
+from assistant.prompts import percent, places_in
 from assistant.types import Finding, Region, Verdict
 
 _THING = r"(?:it|them|(?:this|that|the|these|those|my)(?: (?!reference)[\w-]+){0,2})"
@@ -82,14 +84,74 @@ def sure_words(finding: Finding, thing: str = "picture") -> str:
     return f"{100 * finding.confidence:.0f} % sure that this {thing} is {finding.verdict}: {score}."
 
 
+_ASKS_CHECKED = re.compile(
+    r"\W*(?:so |and )?what (?:exactly )?(?:did|have|do) you (?:actually )?(?:checke?d?|inspect(?:ed)?|examined?"
+    r"|look(?:ed)? at)\W*$",
+    re.IGNORECASE,
+)
+
+
+def asks_checked(question: str) -> bool:
+    """Whether a question asks what was looked at."""
+    return _ASKS_CHECKED.match(question) is not None
+
+
+def checked_words(finding: Finding) -> str:
+    """The answer to `asks_checked`: what the look does, and what it was held against."""
+    if (clip := finding.clip) is not None:
+        against = f"held against {clip.normal}" if clip.normal else "held against the rest of the clip"
+        return (
+            f"{len(clip.frames)} frames of the clip, more of them where something rises: how each place looks and what "
+            f"moves there, {against}; {len(clip.keys)} of them closely, as pictures."
+        )
+    noun = "reference" if finding.references == 1 else f"{finding.references} references"
+    against = f" It was held against the {noun}." if finding.references else ""
+    return f"First the whole picture, then every patch of it again, knowing the whole; the map sums it up.{against}"
+
+
+_FINE = r"(?:all right|ok|okay|fine|normal|in order|clean|good|damaged|defective|broken)"
+_ASKS_PLACE = re.compile(
+    rf"\W*(?:so |and )?(?:is the [\w ]{{1,30}} {_FINE}"
+    r"|(?:is|are) there (?:(?:any|some)thing|an?y? \w{1,20})(?: wrong| odd| unusual)? (?:in|at|on) the [\w ]{1,30}"
+    r"|(?:what|how) about the [\w ]{1,30})\W*$",
+    re.IGNORECASE,
+)
+
+
+def asks_place(question: str) -> str:
+    """The one place that a question asks about as such, "" for any other question."""
+    places = places_in(question) if _ASKS_PLACE.match(question) else ()
+    return places[0] if len(places) == 1 else ""
+
+
+def spot_words(place: str, finding: Finding) -> str:
+    """The answer to `asks_place`: what the map marks there.
+
+    Args:
+        place: one of `types.PLACES`.
+        finding: of the look.
+    """
+    where = f"{'At' if place.startswith('centre ') else 'In'} the {place}"
+    found = next((region for region in finding.regions if region.place == place), None)
+    if found is None:
+        return f"{where} nothing stands out."
+    whole = "" if finding.verdict == "anomalous" else f" The picture as a whole: {finding.verdict}."
+    return f"{where} the map marks a spot, {percent(found.area)} of the picture, {found.tone}, {found.shape}.{whole}"
+
+
 def worded(question: str, finding: Finding) -> str:
     """The answer to a question that is answered from the finding, "" for every other one."""
     thing = "picture" if finding.clip is None else "clip"
     if asks_use(question):
         return use_words(finding.verdict, finding.confidence, finding.regions, finding.kinds, thing)
-    return sure_words(finding, thing) if asks_sure(question) else ""
+    if asks_sure(question):
+        return sure_words(finding, thing)
+    if asks_checked(question):
+        return checked_words(finding)
+    place = "" if finding.clip else asks_place(question)
+    return spot_words(place, finding) if place else ""
 
 
 def is_worded(question: str) -> bool:
-    """Whether `worded` answers a question."""
-    return asks_use(question) or asks_sure(question)
+    """Whether `worded` may answer a question."""
+    return bool(asks_use(question) or asks_sure(question) or asks_checked(question) or asks_place(question))

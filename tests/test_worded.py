@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
+
 import pytest
 
 from assistant.prompts import asks_verdict, places_in
-from assistant.types import Finding, Region, Timings
-from assistant.worded import asks_sure, asks_use, is_worded, sure_words, use_words, worded
+from assistant.types import ClipFacts, Finding, FrameScore, Region, Timings
+from assistant.worded import asks_checked, asks_place, asks_sure, asks_use, is_worded, sure_words, use_words, worded
 
 
 @pytest.mark.parametrize(
@@ -76,3 +79,48 @@ def test_how_sure_is_what_the_panel_shows():
     assert worded("Where is it?", finding("normal", 0.8)) == "" and "speaks against" in worded(
         "Can I ship it?", finding("normal", 0.8)
     )
+
+
+def test_what_was_checked_is_what_was_done():
+    assert (
+        asks_checked("What did you check?")
+        and asks_checked("so what have you looked at")
+        and not asks_checked("What did you check it for?")
+    )
+    alone = worded("What did you check?", finding("normal", 0.8))
+    assert "whole picture" in alone and "reference" not in alone
+    assert "held against the 3 references" in worded(
+        "What did you check?", replace(finding("normal", 0.8), references=3)
+    )
+    clip = ClipFacts(6.0, "still", (FrameScore(0.5, 0.1),) * 24, normal="6.3 s of a normal clip")
+    said = worded("What did you check?", replace(finding("normal", 0.8), clip=clip))
+    assert said.startswith("24 frames of the clip") and "held against 6.3 s of a normal clip" in said
+
+
+@pytest.mark.parametrize(
+    ("question", "place"),
+    [("Is the top left all right?", "top left"), ("What about the bottom right corner?", "bottom right"),
+     ("Is there anything wrong in the centre?", "centre"), ("Is there a scratch at the top left?", "top left"),
+     ("Is it in the top left?", ""), ("Is the part all right?", ""), ("Is the top left or the centre fine?", ""),
+     ("Is there anything wrong?", "")],
+)  # fmt: skip
+def test_a_place_that_is_asked_about(question, place):
+    assert asks_place(question) == place
+
+
+def test_a_place_is_as_the_map_shows_it():
+    spot = Region((0, 0, 4, 4), "top left", 0.021, 0.9, 0.7, "brighter", "compact")
+    found = replace(finding("anomalous", 0.8), regions=(spot,))
+    assert worded("Is the top left all right?", found) == (
+        "In the top left the map marks a spot, 2.1 % of the picture, brighter, compact."
+    )
+    assert worded("What about the centre right?", found) == "At the centre right nothing stands out."
+    lit = worded("Is the top left all right?", replace(found, verdict="normal"))
+    assert lit.endswith("The picture as a whole: normal.")
+
+
+def test_long_questions_are_read_at_once():
+    start = time.process_time()
+    for text in ("is the " + "a " * 1000, "is there anything in the " + "top " * 490, "what about the " + "x" * 1990):
+        assert not is_worded(text)
+    assert time.process_time() - start < 0.5
