@@ -168,7 +168,9 @@ def build(desk: Desk, learning: bool = True) -> Page:
                     if event.name == "watching" and copying.ident is None:
                         copying.start()  # beside the look, whose frames are counted meanwhile
                 elif isinstance(event, Looked):
-                    if copying.ident is not None:
+                    if event.look.clip is not None:
+                        if copying.ident is None:  # a look so quick that nothing was told of its frames
+                            copying.start()
                         copying.join()
                     exchange.look, before = event.look, exchange
                     talk.show(exchange)

@@ -76,7 +76,7 @@ def at(page: sync_api.Page, seconds: float) -> None:
 
 def test_a_dropped_clip_plays_and_its_spans_and_key_frames_move_the_player(page: sync_api.Page, clip: Path) -> None:
     drop(page, clip)
-    page.wait_for_function("document.querySelector('#clip video').readyState >= 2")
+    page.wait_for_function("document.querySelector('#clip video')?.readyState >= 2")
     assert page.evaluate("document.querySelector('#clip video').duration") == pytest.approx(5, abs=0.2)
     chart = page.locator("#timeline svg")
     assert "Score over 0:05.0" in chart.get_attribute("aria-label")
