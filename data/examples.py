@@ -16,9 +16,9 @@ from assistant.prompts import DEFAULT_QUESTION
 from data.photos import photograph
 from data.synth import draw_defect
 
-VERSION = 3
+VERSION = 4
 """Part of the folder's name; raise it whenever the examples change."""
-CLIP_SEEDS = {"place": (77, 55), "event": (79, 55, 8), "normal": (78, 55)}
+CLIP_SEEDS = {"place": (77, 3), "event": (79, 3, 1), "normal": (78, 3)}
 """Of the example's place, of the clip with the event, and of the normal one."""
 CLIP_EVENT = "stranger"
 
