@@ -168,9 +168,7 @@ def build(desk: Desk, learning: bool = True) -> Page:
                     if event.name == "watching" and copying.ident is None:
                         copying.start()  # beside the look, whose frames are counted meanwhile
                 elif isinstance(event, Looked):
-                    if event.look.clip is not None:
-                        if copying.ident is None:  # a look so quick that nothing was told of its frames
-                            copying.start()
+                    if copying.ident is not None:
                         copying.join()
                     exchange.look, before = event.look, exchange
                     talk.show(exchange)

@@ -39,7 +39,7 @@ from assistant.tiling import Tiles
 from assistant.types import MAX_MAP_SIDE, MAX_REFERENCES, SUSPICIOUS, Finding, Look, Timings
 from assistant.versions import resolved
 from assistant.views import as_views, one_of, views_of
-from assistant.worded import is_worded, worded
+from assistant.worded import wording
 
 MAX_WORDS = 120
 """Tokens of one answer."""
@@ -280,8 +280,8 @@ class Inspector(LooksAtClips):
         if look is not None and look.clip is not None and (said := clip_opening(look.clip, question)):
             yield said  # measured: whether and when is not left to how words come out
             return
-        if look is not None and is_worded(question) and (said := worded(question, self.finding(look, ""))):
-            yield said
+        if look is not None and (answer := wording(question, look.clip is not None)):
+            yield answer(self.finding(look, ""))
             return
         ids, tokens = self.prompt(look, question, history)
         judged = look is not None and asks_verdict(question)

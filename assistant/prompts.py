@@ -38,6 +38,11 @@ def percent(share: float) -> str:
     return f"{value:.1f} %" if value < 9.95 else f"{value:.0f} %"
 
 
+def in_place(place: str) -> str:
+    """A place as words: "top left" -> "in the top left"; "centre left" -> "at the centre left"."""
+    return f"{'at' if place.startswith('centre ') else 'in'} the {place}"
+
+
 def region_facts(regions: Sequence[Region]) -> str:
     """Measured facts of the map in one line; the language model never has to guess them."""
     if not regions:

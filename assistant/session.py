@@ -147,6 +147,10 @@ def _nobody(_stage: Stage) -> None:
     """Tells nobody."""
 
 
+def _uncounted(_what: str, _number: int, _of: int) -> None:
+    """Frames that nobody is told of."""
+
+
 class Session:
     """A conversation with one inspector: MAX_TURNS turns about at most MAX_LOOKS pictures, the oldest forgotten first.
 
@@ -239,13 +243,13 @@ class Session:
     def _normal_pictures(self) -> list[Media]:
         return [one for one in self._references if not isinstance(one, ClipFile)]
 
-    def normality(self, progress: Progress = lambda what, number, of: None) -> Normality | None:
+    def normality(self, progress: Progress = _uncounted) -> Normality | None:
         """What is usual in the references as clips are held against it, made once; None without. Errors as `memory`."""
         if self._normality is None and self._references:
             self._normality = self._inspector.learn_normal(self._references, progress=progress)
         return self._normality
 
-    def attach(self, media: Media | ClipFile, progress: Progress = lambda what, number, of: None) -> Look:
+    def attach(self, media: Media | ClipFile, progress: Progress = _uncounted) -> Look:
         """Look at a picture or clip, once; the questions that follow are about it.
 
         Raises LookTwiceError when it or a reference cannot be used; the conversation is then as before.

@@ -8,9 +8,9 @@ Pure text: no tensors, no pictures.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from assistant.prompts import percent, places_in
+from assistant.prompts import in_place, percent, places_in
 from assistant.types import Finding, Region, Verdict
 
 _THING = r"(?:it|them|(?:this|that|the|these|those|my)(?: (?!reference)[\w-]+){0,2})"
@@ -76,11 +76,10 @@ def sure_words(finding: Finding, thing: str = "picture") -> str:
         finding: of the look.
         thing: "picture" or "clip", what was looked at.
     """
-    score = f"the score is {finding.score:.2f}, and from {finding.threshold:.2f} on it would count as anomalous"
+    counts = "would count" if finding.score < finding.threshold else "counts"
+    score = f"the score is {finding.score:.2f}, and from {finding.threshold:.2f} on it {counts} as anomalous"
     if finding.verdict == "unsure":
         return f"Not sure either way: {score}. Have a person check this {thing}."
-    if finding.verdict == "anomalous":
-        score = f"the score is {finding.score:.2f}, and from {finding.threshold:.2f} on it counts as anomalous"
     return f"{100 * finding.confidence:.0f} % sure that this {thing} is {finding.verdict}: {score}."
 
 
@@ -131,7 +130,7 @@ def spot_words(place: str, finding: Finding) -> str:
         place: one of `types.PLACES`.
         finding: of the look.
     """
-    where = f"{'At' if place.startswith('centre ') else 'In'} the {place}"
+    where = in_place(place).capitalize()
     found = next((region for region in finding.regions if region.place == place), None)
     if found is None:
         return f"{where} nothing stands out."
@@ -139,19 +138,19 @@ def spot_words(place: str, finding: Finding) -> str:
     return f"{where} the map marks a spot, {percent(found.area)} of the picture, {found.tone}, {found.shape}.{whole}"
 
 
-def worded(question: str, finding: Finding) -> str:
-    """The answer to a question that is answered from the finding, "" for every other one."""
-    thing = "picture" if finding.clip is None else "clip"
+def wording(question: str, clip: bool) -> Callable[[Finding], str] | None:
+    """How a question is answered from the finding; None for one that is the language model's to answer.
+
+    Args:
+        question: the user's.
+        clip: whether it is about a clip, of whose places a single map says nothing.
+    """
+    thing = "clip" if clip else "picture"
     if asks_use(question):
-        return use_words(finding.verdict, finding.confidence, finding.regions, finding.kinds, thing)
+        return lambda found: use_words(found.verdict, found.confidence, found.regions, found.kinds, thing)
     if asks_sure(question):
-        return sure_words(finding, thing)
+        return lambda found: sure_words(found, thing)
     if asks_checked(question):
-        return checked_words(finding)
-    place = "" if finding.clip else asks_place(question)
-    return spot_words(place, finding) if place else ""
-
-
-def is_worded(question: str) -> bool:
-    """Whether `worded` may answer a question."""
-    return bool(asks_use(question) or asks_sure(question) or asks_checked(question) or asks_place(question))
+        return checked_words
+    place = "" if clip else asks_place(question)
+    return (lambda found: spot_words(place, found)) if place else None

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from assistant.clip_words import SPOKEN_SPANS, clip_sentence, seconds, span_words
-from assistant.prompts import DEFAULT_QUESTION, asks_verdict, band, size_word
+from assistant.prompts import DEFAULT_QUESTION, asks_verdict, band, in_place, size_word
 from assistant.types import ClipFacts, Look, Span
 from data.clip_phrases import ANSWERS, QUESTIONS
 from data.clip_rules import MOTION_WORDS, WRITTEN, broken_rules, has_seen, most_moving
-from data.instruct import COUNTS, Turn, in_place, share_clause
+from data.instruct import COUNTS, Turn, share_clause
 from data.phrases import expand, say, spoken
 from data.questions import VERDICT
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from assistant.picture import PictureFacts
-from assistant.prompts import DEFAULT_QUESTION, SPOKEN_REGIONS, percent, size_word
+from assistant.prompts import DEFAULT_QUESTION, SPOKEN_REGIONS, in_place, percent, size_word
 from assistant.regions import MAX_REGIONS
 from assistant.types import PLACES, Region
 from data.knowledge import KINDS, UNKNOWN, Kind, severity
@@ -142,11 +142,6 @@ def verdict_answer(facts: Facts, rng: np.random.Generator, brief: bool = False, 
         _say("cause", facts, rng) if facts.known and rng.random() < 0.5 else _advice(facts, rng),
     ]
     return " ".join(sentences)
-
-
-def in_place(place: str) -> str:
-    """A place as words: "top left" -> "in the top left"; "centre left" -> "at the centre left"."""
-    return f"{'at' if place.startswith('centre ') else 'in'} the {place}"
 
 
 def tone_clause(region: Region) -> str:

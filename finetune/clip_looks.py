@@ -19,8 +19,6 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 from tqdm import tqdm
 
 from assistant.command import run
@@ -30,6 +28,7 @@ from assistant.loading import compose
 from assistant.profiles import read_profile
 from assistant.types import ClipFacts, ClipFile, FrameScore, Look, Region, Span
 from data.clips import Clip, read_clips
+from finetune.kept import keep_arrays, kept_arrays
 
 MODES = ("alone", "held")
 """Without and with a normal clip of the place."""
@@ -85,7 +84,7 @@ def make_clip_looks(inspector: Inspector, data: Path, fold: str, out: Path) -> N
             origin = " ".join([inspector.fingerprint, *(clip.name for clip in here)])
             tensors, facts = _files(out, number, mode)
             if facts.is_file():
-                _opened(tensors, origin)
+                kept_arrays(tensors, origin)
             else:
                 _keep(tensors, facts, _looked(inspector, here, rows, mode), origin)
             bar.update(len(here))
@@ -109,7 +108,7 @@ def read_clip_looks(out: Path) -> list[KnownClip]:
     """
     found = []
     for facts in sorted(out.glob("looks-*.jsonl")):
-        arrays = _opened(facts.with_suffix(".safetensors"))
+        arrays = kept_arrays(facts.with_suffix(".safetensors"))
         try:
             for number, line in enumerate(facts.read_text(encoding="utf-8").splitlines()):
                 kept = json.loads(line)
@@ -139,9 +138,7 @@ def _keep(tensors: Path, facts: Path, found: Sequence[KnownClip], origin: str) -
     for number, one in enumerate(found):
         clip, keys = one.look.clip, []
         for index, key in enumerate(clip.keys):
-            # a look's tokens may be laid out by columns, which the library would write as they lie
-            half = {kind: np.ascontiguousarray(value, np.float16) for kind, value in key.tokens.items()}
-            arrays |= {f"{number}.{index}.{kind}": value for kind, value in half.items()}
+            arrays |= {f"{number}.{index}.{kind}": value.astype(np.float16) for kind, value in key.tokens.items()}
             plain = {name: value for name, value in vars(key).items() if name not in UNKEPT}
             plain["regions"] = [asdict(region) for region in key.regions]
             keys.append(plain | {"kept": sorted(key.tokens)})
@@ -149,26 +146,10 @@ def _keep(tensors: Path, facts: Path, found: Sequence[KnownClip], origin: str) -
         shown |= {"spans": [asdict(span) for span in clip.spans], "frames": [asdict(frame) for frame in clip.frames]}
         chosen = next(index for index, key in enumerate(clip.keys) if key.time == one.look.time)
         lines.append(json.dumps({"mode": one.mode, "row": one.row, "clip": shown, "keys": keys, "chosen": chosen}))
-    for file, write in (
-        (tensors, lambda aside: save_file(arrays, aside, {"origin": origin})),
-        (facts, lambda aside: aside.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")),
-    ):
-        aside = file.with_suffix(".partial")
-        write(aside)
-        aside.replace(file)
-
-
-def _opened(file: Path, origin: str | None = None) -> dict[str, np.ndarray]:
-    """Arrays of a file; raises RecordError when it is damaged or of another origin."""
-    try:
-        with safe_open(file, "numpy") as opened:
-            known = (opened.metadata() or {}).get("origin")
-            arrays = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118  not a dict
-    except (OSError, SafetensorError):
-        raise RecordError(f"{file.name} is damaged.", "Remove it: the clips are looked at again.") from None
-    if origin is not None and known != origin:
-        raise RecordError(f"{file.name} is of other clips or other weights.", "Name another folder with --out.")
-    return arrays
+    keep_arrays(tensors, arrays, origin)
+    aside = facts.with_suffix(".partial")
+    aside.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    aside.replace(facts)
 
 
 def _look(kept: dict[str, Any], tokens: dict[str, np.ndarray]) -> Look:

@@ -16,8 +16,6 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 from scipy.optimize import minimize
 from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
@@ -31,6 +29,7 @@ from assistant.inspector import Inspector
 from assistant.profiles import read_profile
 from assistant.spans import scored
 from data.clips import HIT, Clip, read_clips, time_overlap
+from finetune.kept import keep_arrays, kept_arrays
 
 MODES = ("alone", "held")
 USUAL_CELLS = 0.998
@@ -93,23 +92,13 @@ def keep(file: Path, found: dict[str, list[Frames]], origin: str) -> None:
         for number, one in enumerate(clips):
             for name, value in vars(one).items():
                 arrays[f"{mode}.{number:05d}.{name}"] = np.atleast_1d(np.asarray(value))
-    aside = file.with_suffix(".partial")
-    save_file(arrays, aside, {"origin": origin})
-    aside.replace(file)
+    keep_arrays(file, arrays, origin)
 
 
 def kept(file: Path, origin: str) -> dict[str, list[Frames]]:
     """Reads what `keep` has written; raises RecordError when it is damaged or of another origin."""
     rows: dict[str, dict[str, dict[str, np.ndarray]]] = {}
-    try:
-        with safe_open(file, "numpy") as opened:
-            known = (opened.metadata() or {}).get("origin")
-            arrays = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118  not a dict
-    except (OSError, SafetensorError):
-        raise RecordError(f"{file.name} is damaged.", "Remove it: it is measured again.") from None
-    if known != origin:
-        raise RecordError(f"{file.name} is of other clips or other weights.", "Name another folder with --out.")
-    for key, value in arrays.items():
+    for key, value in kept_arrays(file, origin).items():
         mode, number, name = key.split(".")
         rows.setdefault(mode, {}).setdefault(number, {})[name] = value
     return {

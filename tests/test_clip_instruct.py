@@ -21,7 +21,7 @@ from assistant.clip_words import (
 from assistant.motion import Motion, Mover, motion_words
 from assistant.prompts import asks_verdict, look_text, places_in, says_yes
 from assistant.types import PLACES, ClipFacts, FrameScore, Look, Region, Span
-from assistant.worded import is_worded
+from assistant.worded import wording
 from data.clip_instruct import TOPICS, Asked, ClipTold, ask, bare, clip_conversation, told
 from data.clip_phrases import ANSWERS, QUESTIONS
 from data.clip_rules import MEASURED, SEEN_AS, WRITTEN, broken_rules, has_seen, seen_as, written_rules
@@ -276,7 +276,7 @@ def test_a_conversation_begins_as_the_assistant_does_and_ends_with_what_the_mode
         for question, answer in turns[:-1]:
             assert not clip_opening(clip.facts, question) or answer == clip_sentence(clip.facts)
         question, answer = turns[-1]
-        assert not clip_opening(clip.facts, question) and not is_worded(question) and answer
+        assert not clip_opening(clip.facts, question) and not wording(question, clip=True) and answer
         last.add(question)
     assert len(last) > 60
 
@@ -286,5 +286,5 @@ def test_no_question_of_the_model_is_one_that_is_answered_by_what_was_measured()
         for template in templates:
             for question in expand(template):
                 question = question.format(time="2.0 s") if "{" in question else question
-                assert not clip_opening(seen().clip, question) and not is_worded(question), (topic, question)
+                assert not clip_opening(seen().clip, question) and not wording(question, clip=True), (topic, question)
     assert set(QUESTIONS) == set(TOPICS)

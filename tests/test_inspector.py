@@ -226,6 +226,9 @@ def test_a_place_unlike_the_references_on_a_normal_picture_is_left_undecided(ins
     assert finding.verdict == "unsure" and any("map is lit (top left)" in warning for warning in finding.warnings)
     assert "top left first" in "".join(inspector.ask(lit, "Can I ship it?"))
     assert "nothing speaks against it" in "".join(inspector.ask(look, "Can I ship it?"))
+    assert f"{look.score:.2f}" in "".join(inspector.ask(look, "How sure are you?"))
+    assert "every patch" in "".join(inspector.ask(look, "What did you check?"))
+    assert "top left the map marks a spot" in "".join(inspector.ask(lit, "Is the top left all right?"))
 
 
 def test_score_and_words_that_differ_are_said(inspector, brick):

@@ -9,7 +9,7 @@ import pytest
 
 from assistant.prompts import asks_verdict, places_in
 from assistant.types import ClipFacts, Finding, FrameScore, Region, Timings
-from assistant.worded import asks_checked, asks_place, asks_sure, asks_use, is_worded, sure_words, use_words, worded
+from assistant.worded import asks_checked, asks_place, asks_sure, asks_use, sure_words, use_words, wording
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,13 @@ def test_a_decision_follows_verdict_and_measures():
      "Is that certain?", "Are you really sure about this?"],
 )  # fmt: skip
 def test_questions_for_certainty_are_known(question):
-    assert asks_sure(question) and is_worded(question) and not asks_use(question) and not asks_verdict(question)
+    assert (
+        asks_sure(question)
+        and wording(question, False)
+        and wording(question, True)
+        and not asks_use(question)
+        and not asks_verdict(question)
+    )
 
 
 @pytest.mark.parametrize(
@@ -60,6 +66,11 @@ def test_questions_for_certainty_are_known(question):
 )  # fmt: skip
 def test_other_questions_are_not_for_certainty(question):
     assert not asks_sure(question)
+
+
+def worded(question: str, found: Finding) -> str:
+    answer = wording(question, found.clip is not None)
+    return answer(found) if answer else ""
 
 
 def finding(verdict: str, confidence: float) -> Finding:
@@ -122,5 +133,5 @@ def test_a_place_is_as_the_map_shows_it():
 def test_long_questions_are_read_at_once():
     start = time.process_time()
     for text in ("is the " + "a " * 1000, "is there anything in the " + "top " * 490, "what about the " + "x" * 1990):
-        assert not is_worded(text)
+        assert wording(text, clip=False) is None
     assert time.process_time() - start < 0.5
