@@ -7,14 +7,13 @@ import logging
 import os
 import shutil
 import signal
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read while gradio is imported
 
@@ -331,6 +330,15 @@ def serve(page: Page, host: str, port: int | None, limits: Limits | None = None,
     return url
 
 
+def end_at_once(uploads: Path, *_: object) -> NoReturn:
+    """End as containers and services ask for it: uploads go, and nothing is waited for, a loading model neither."""
+    for _ in range(100):  # one that is being written at this moment may come back
+        shutil.rmtree(uploads, ignore_errors=True)
+        if not uploads.exists():
+            break
+    os._exit(0)
+
+
 def main(
     profile: Annotated[str, typer.Option(help="The model to use.")] = "embedded",
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
@@ -364,11 +372,11 @@ def main(
     uploads = tempfile.mkdtemp(prefix="looktwice-")  # of this run alone, gone with it
     os.environ["GRADIO_TEMP_DIR"] = uploads
     atexit.register(shutil.rmtree, uploads, ignore_errors=True)
+    signal.signal(signal.SIGTERM, partial(end_at_once, Path(uploads)))
     if host not in LOCAL and limits.auth is None:
         log.warning("Whoever reaches this address can use the page: --auth asks for a name and a password.")
     serve(build(Desk(profile, loader, tiles), host in LOCAL if learn is None else learn), host, port, limits)
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # as containers and services end it: uploads go then too
     run(main)

@@ -78,10 +78,21 @@ def wait_for(thread: threading.Thread) -> bool:
     return thread.is_alive()
 
 
-def test_uploads_are_gone_when_the_server_is_told_to_end(tmp_path: Path) -> None:
+NEVER_LOADED = """
+import sys, threading
+import app
+app.load = lambda *_, **__: threading.Event().wait()
+sys.argv = ["app.py", "--port", sys.argv[1]]
+app.run(app.main)
+"""
+
+
+@pytest.mark.parametrize("loading", [False, True])
+def test_uploads_are_gone_when_the_server_is_told_to_end(tmp_path: Path, loading: bool) -> None:
     port = "17863"
-    environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    server = subprocess.Popen([sys.executable, "app.py", "--port", port], cwd=ROOT, env=environment)
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    script = ["-c", NEVER_LOADED, port] if loading else ["app.py", "--port", port]
+    server = subprocess.Popen([sys.executable, *script], cwd=ROOT, env=environment)
     try:
         deadline = time.monotonic() + WAIT
         while True:
