@@ -24,8 +24,8 @@ bench: .venv/ready
 
 # All stages, in order, under 3 hours on 2 cores. A stopped run goes on where it was. How clips are weighed is fitted before
 # the language model learns to speak of them.
-# Each later look run brings fresh samples, seen once; the mean of the last three is kept, and then how far references
-# count is chosen on sets that a judge never saw.
+# Each later look run brings fresh samples, seen once; the mean of the last three is kept, and then how far odd patches
+# and references count is chosen on sets that a judge never saw.
 train-embedded: .venv/ready
 	$(BIN)/python -m finetune.look --data $(DATA) --samples 6144 --own-normals 0.35 --referenced 0.5 --steps 1100 \
 		--out runs/embedded/look1
@@ -41,6 +41,7 @@ train-embedded: .venv/ready
 	$(BIN)/python -m finetune.average runs/embedded/look2/end.safetensors runs/embedded/look/end.safetensors \
 		runs/embedded/look4/end.safetensors
 	$(BIN)/python -m finetune.kinds --features runs/embedded/look/features
+	$(BIN)/python -m finetune.oddness --data $(DATA) --stranger embedded-open
 	$(BIN)/python -m finetune.fusion --data $(DATA) --stranger embedded-open
 	$(BIN)/python -m finetune.calibrate look --data $(DATA)
 	$(BIN)/python -m data.build events runs/events --count 120 --seed 7 --fold train

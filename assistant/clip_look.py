@@ -272,7 +272,7 @@ class LooksAtClips:
         pixels = self.processor.pixels(grab.frame.pixels, size)
         with torch.inference_mode():
             features = self.model.look_model.tower(pixels)
-            output = self.model.look_model.judge(
+            output = self.model.look_model.single(
                 features, residuals(features.levels[1:], [None] * len(features.tokens))
             )
             looks = cell_looks(features)

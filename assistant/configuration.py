@@ -6,6 +6,9 @@ from typing import Any
 
 from transformers import AutoConfig, LlamaConfig, PreTrainedConfig
 
+MOST_MIRRORS = 4
+"""A picture and its mirror images along both axes."""
+
 
 class LookTwiceVisionConfig(PreTrainedConfig):
     """The vision tower and how a picture is brought to it.
@@ -91,6 +94,8 @@ class LookTwiceConfig(PreTrainedConfig):
             `placeholder_ids`.
         placeholder_ids: id of each placeholder, all at or above the language model's vocabulary, so that its
             embedding table stays as it is.
+        mirrors: how many mirror images a look is the mean of, itself included: 1 to 4, see `reference.mirrored`.
+        oddness: logits of the image score for each unit of `reference.oddness`, chosen by `finetune.oddness`.
     """
 
     model_type = "looktwice"
@@ -112,6 +117,8 @@ class LookTwiceConfig(PreTrainedConfig):
     comparison_token: str = "<lt_comparison>"
     placeholder_ids: list[int] | tuple[int, ...] = (49152, 49153, 49154, 49155)
     initializer_range: float = 0.02
+    mirrors: int = 1
+    oddness: float = 0.0
 
     def __post_init__(self, **kwargs: Any) -> None:
         self.vision_config = _nested(self.vision_config, LookTwiceVisionConfig)
@@ -121,6 +128,8 @@ class LookTwiceConfig(PreTrainedConfig):
             self.text_config = AutoConfig.for_model(**self.text_config)
         elif self.text_config is None:
             self.text_config = LlamaConfig()
+        if not 1 <= self.mirrors <= MOST_MIRRORS:
+            raise ValueError(f"A look is the mean of 1 to {MOST_MIRRORS} mirror images, not of {self.mirrors}")
         super().__post_init__(**kwargs)
 
     @property

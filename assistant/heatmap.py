@@ -95,6 +95,13 @@ def map_summary(logits: Tensor, features: Tensor, cells: tuple[int, int]) -> Ten
     return torch.cat([peak, mean, weighted], dim=1).flatten(2).transpose(1, 2)
 
 
+def restated(summary: Tensor, logits: Tensor, cells: tuple[int, int]) -> Tensor:
+    """A `map_summary` with the highest and mean values of another map [B, 1, H, W] of the same picture."""
+    values = torch.sigmoid(logits)
+    stated = torch.cat([F.adaptive_max_pool2d(values, cells), F.adaptive_avg_pool2d(values, cells)], dim=1)
+    return torch.cat([stated.flatten(2).transpose(1, 2), summary[:, :, 2:]], dim=2)
+
+
 class MapTokens(nn.Module):
     """The map in a few tokens: one for each cell of a grid, and a few learned ones.
 

@@ -79,7 +79,9 @@ class Inspector(LooksAtClips):
     @cached_property
     def fingerprint(self) -> str:
         """What kept references depend on: profile, sizes, and the weights of everything that looks."""
-        digest = hashlib.sha256(f"{self.profile} {self.processor.config.vision_config.to_json_string()}".encode())
+        config = self.processor.config
+        means = [getattr(config, name, None) for name in ("mirrors", "oddness")]  # not of a OneVision profile
+        digest = hashlib.sha256(f"{self.profile} {means} {config.vision_config.to_json_string()}".encode())
         for name, tensor in sorted(self.model.looking_state().items()):
             digest.update(
                 name.encode() + tensor.detach().contiguous().cpu().flatten().view(torch.uint8).numpy().tobytes()

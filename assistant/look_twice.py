@@ -37,6 +37,14 @@ class Selection:
     comparison: Tensor
     score_logit: Tensor
 
+    def rows(self, step: int) -> Selection:
+        """Of every `step`-th picture, from the first on."""
+        kept = {
+            name: tuple(one[::step] for one in value) if isinstance(value, tuple) else value[::step]
+            for name, value in vars(self).items()
+        }
+        return Selection(**kept)
+
 
 class LookTwiceSelector(nn.Module):
     """Significance map, suspicious tokens and image score from a tower's features."""

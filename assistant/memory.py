@@ -14,7 +14,7 @@ from torch import Tensor
 from assistant.calibration import Calibration
 from assistant.familiar import Familiar
 from assistant.modeling import LookModel
-from assistant.reference import References, Residuals, residuals
+from assistant.reference import References, Residuals
 from assistant.types import Look
 from assistant.vision import VisionFeatures
 
@@ -35,7 +35,7 @@ class Seen:
     """One normal picture as the tower sees it.
 
     Attributes:
-        features: of the picture itself, B = 1.
+        features: as the model's `see` gives them of the picture.
         part: the memory of this picture alone, with its variants.
         descriptor: [1, D], see `describe`.
     """
@@ -47,8 +47,9 @@ class Seen:
 
 def see(model: LookModel, pixels: Tensor) -> Seen:
     """A normal picture [1, 3, H, W], normalised, through the tower."""
-    features = model.tower(pixels)
-    # of a picture in several views the first is the whole; descriptors are counted with outside of the device
+    features = model.see(pixels)
+    # of several views the first is the whole, of several mirror images the picture itself; descriptors are counted with
+    # outside of the device
     described = describe(features.tokens[:1], features.grid, model.config.visual_grid).cpu()
     return Seen(features, model.remember(pixels, features), described)
 
@@ -82,7 +83,7 @@ def assemble(
     known = familiar.known(descriptors) if familiar else 0.0
     kept = kept_of(model, seen)
     memory = replace(joined([seen[index].part for index in kept], len(seen)), known=known)
-    held = held_out(seen, memory, kept)
+    held = held_out(model, seen, memory, kept)
     strange = _strangers(descriptors, calibration.match_cut)
     notes = [] if getattr(model, "compares", True) else [NOT_COMPARED]
     if strange and 2 * len(strange) < len(seen):
@@ -96,38 +97,36 @@ def assemble(
         notes.append(f"Reference {number} looks anomalous against the other references: please check it.")
     alike = {index: differences for index, differences in alike.items() if index not in odd}
     normals = tuple(_logits(model, seen, alike).values())
-    return References(memory.levels, len(seen), descriptors, normals, tuple(notes), usual_of(alike.values()), known)
+    return References(
+        memory.levels, len(seen), descriptors, normals, tuple(notes), usual_of(model, alike.values()), known
+    )
 
 
-def held_out(seen: Sequence[Seen], memory: References, kept: Sequence[int]) -> dict[int, Residuals]:
+def held_out(model: LookModel, seen: Sequence[Seen], memory: References, kept: Sequence[int]) -> dict[int, Residuals]:
     """What differs of each picture, at most MAX_JUDGED, from the others that a memory keeps; {} for a single one."""
     held = {}
     for index in range(min(len(seen), MAX_JUDGED)):
         others = [seen[other].part for other in kept if other != index]
         if others:
             against = memory if index not in kept else replace(joined(others, len(others)), known=memory.known)
-            held[index] = _differences(seen[index].features, against)
+            held[index] = model.compare(seen[index].features, against)
     return held
 
 
-def _differences(features: VisionFeatures, memory: References) -> Residuals:
-    return residuals(features.levels[1:], [memory] * len(features.tokens))
-
-
-def usual_of(held: Iterable[Residuals]) -> float | None:
-    """`References.usual`: how far pictures are from the others in the mean, of several views the farthest."""
-    tops = [float(differences.top.amax()) for differences in held]
+def usual_of(model: LookModel, held: Iterable[Residuals]) -> float | None:
+    """`References.usual`: how far pictures are from the others in the mean."""
+    tops = [model.top(differences) for differences in held]
     return float(np.mean(tops)) if tops else None
 
 
 def _logits(model: LookModel, seen: Sequence[Seen], held: Mapping[int, Residuals]) -> dict[int, float]:
     """Fused image logits of pictures held against the others, by their index."""
-    usual = usual_of(held.values())
+    usual = usual_of(model, held.values())
     if usual is None:
         return {}
     return {
         index: float(
-            model.judge(
+            model.decide(
                 seen[index].features, replace(differences, usual=torch.full_like(differences.given, usual))
             ).score_logit[0]
         )
@@ -147,8 +146,8 @@ def kept_of(model: LookModel, seen: Sequence[Seen]) -> list[int]:
 
 
 def judged(model: LookModel, features: VisionFeatures, memory: References) -> float:
-    """Fused image logit of one picture (B = 1) held against a memory."""
-    return float(model.judge(features, _differences(features, memory)).score_logit[0])
+    """Fused image logit of one picture of `Seen.features` held against a memory."""
+    return float(model.decide(features, model.compare(features, memory)).score_logit[0])
 
 
 def distance_to(memory: References, descriptor: Tensor) -> float:

@@ -13,10 +13,21 @@ from transformers import AutoModel, AutoModelForCausalLM, AutoModelForImageTextT
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from assistant.configuration import LookTwiceConfig
-from assistant.heatmap import HeatmapHead, MapTokens, map_summary, score_fusion
+from assistant.heatmap import HeatmapHead, MapTokens, map_summary, restated, score_fusion
 from assistant.kinds import KindHead
 from assistant.look_twice import LookTwiceSelector, Selection
-from assistant.reference import VARIANTS, References, Residuals, mirrored, own_summary, residuals
+from assistant.reference import (
+    ODD_LEVEL,
+    OWN_RADIUS,
+    VARIANTS,
+    References,
+    Residuals,
+    mirror,
+    mirrored,
+    oddness,
+    own_summary,
+    residuals,
+)
 from assistant.vision import TimmTower, VisionFeatures
 
 TOKEN_KINDS = ("visual", "suspicious", "map", "comparison")
@@ -105,28 +116,60 @@ class LookModel(PreTrainedModel):
     def forward(self, pixel_values: Tensor, references: References | None = None) -> LookOutput:
         """[B, 3, H, W] normalised pixels, sides multiples of the coarsest stride -> LookOutput.
 
+        It is the mean over the pictures and their mirror images, as many as `config.mirrors`.
+
         Args:
             pixel_values: the pictures.
             references: of the one product that all B pictures show; see `remember`.
         """
-        features = self.tower(pixel_values)
-        memory = [references] * pixel_values.shape[0]
-        return self.judge(features, residuals(features.levels[1:], memory))
+        features = self.see(pixel_values)
+        return self.decide(features, self.compare(features, references))
+
+    def see(self, pixel_values: Tensor) -> VisionFeatures:
+        """The tower's features of [B, 3, H, W], each picture followed by mirror images, `config.mirrors` in all."""
+        return self.tower(mirrored(pixel_values, self.config.mirrors))
+
+    def compare(self, features: VisionFeatures, references: References | None) -> Residuals:
+        """Residuals of the pictures of `see` against references of the one product that all show."""
+        return residuals(features.levels[1:], [references] * len(features.tokens), self.config.mirrors)
+
+    def top(self, differences: Residuals) -> float:
+        """`Residuals.top` of one picture of `compare`."""
+        return float(differences.top.mean())
+
+    def decide(self, features: VisionFeatures, differences: Residuals) -> LookOutput:
+        """As `judge`, the mean over each picture and its mirror images: features of `see`, residuals of `compare`."""
+        output, mirrors = self.judge(features, differences), self.config.mirrors
+        if mirrors > 1:
+            output = mean_look(output, mirrors, tuple(self.config.heatmap_config.cells))
+        return self._counting_odd(output, features, mirrors)
+
+    def single(self, features: VisionFeatures, differences: Residuals) -> LookOutput:
+        """As `decide` for features of the tower on B pictures alone: where time or what was kept allows no more."""
+        return self._counting_odd(self.judge(features, differences), features, 1)
+
+    def _counting_odd(self, output: LookOutput, features: VisionFeatures, mirrors: int) -> LookOutput:
+        gain = self.config.oddness
+        if not gain:
+            return output
+        odd = oddness(features.levels[ODD_LEVEL], mirrors, OWN_RADIUS[ODD_LEVEL - 1])
+        return replace(output, score_logit=output.score_logit + gain * odd)
 
     def remember(self, pixel_values: Tensor, features: VisionFeatures | None = None) -> References:
         """Features of normal pictures [K, 3, H, W] and of their mirror images.
 
         Args:
             pixel_values: the pictures.
-            features: of the tower on these very pictures, where it has looked at them already.
+            features: of `see` on these very pictures, where it has looked at them already.
         """
-        seen = []
+        seen, known = [], self.config.mirrors if features is not None else 0
         for number, picture in enumerate(mirrored(pixel_values).split(1)):
-            one, mirror = divmod(number, VARIANTS)
-            if features is None or mirror:
+            one, variant = divmod(number, VARIANTS)
+            if features is None or variant >= known:
                 seen.append(self.tower(picture).levels[1:])
             else:
-                seen.append(tuple(level[one : one + 1] for level in features.levels[1:]))
+                row = one * known + variant
+                seen.append(tuple(level[row : row + 1] for level in features.levels[1:]))
         return References(tuple(torch.cat(level) for level in zip(*seen, strict=True)), len(pixel_values))
 
     def judge(self, features: VisionFeatures, differences: Residuals) -> LookOutput:
@@ -145,6 +188,28 @@ class LookModel(PreTrainedModel):
         )
         kinds = self.kinds(selection, logits)
         return LookOutput(logits, score, map_logit, selection.score_logit, kinds, selection, tokens)
+
+
+def mean_look(output: LookOutput, mirrors: int, cells: tuple[int, int]) -> LookOutput:
+    """One look (B) of a look at each picture and its mirror images (mirrors B rows): map, scores and kinds are means.
+
+    What a tower trained on upright photographs holds for odd in one direction is evened out. Tokens are the picture's
+    own, with the mean map's values.
+
+    Args:
+        output: of `LookModel.judge` on pictures that are followed by their mirror images.
+        mirrors: how many rows belong to one picture.
+        cells: rows and columns of the map tokens.
+    """
+    rows = output.heatmap_logits.unflatten(0, (-1, mirrors))  # [B, mirrors, 1, H, W]
+    logits = torch.stack([mirror(rows[:, number], number) for number in range(mirrors)]).mean(dim=0)
+    means = {
+        name: getattr(output, name).unflatten(0, (-1, mirrors)).mean(dim=1)
+        for name in ("score_logit", "map_logit", "selector_logit", "kind_logits")
+    }
+    tokens = {name: value[::mirrors] for name, value in vars(output.tokens).items() if value is not None}
+    tokens["map"] = restated(tokens["map"], logits, cells)
+    return LookOutput(logits, **means, selection=output.selection.rows(mirrors), tokens=LookTokens(**tokens))
 
 
 class Projector(nn.Module):
@@ -203,6 +268,11 @@ class LookTwiceForConditionalGeneration(PreTrainedModel):
         if not others:
             return first
         return replace(first, frames=torch.stack([one.suspicious for one in others], dim=1))
+
+    @property
+    def tiles_at_once(self) -> int:
+        """Tiles looked at together: eight pictures or a few more, mirror images counted."""
+        return -(-8 // self.config.mirrors)
 
     prompts_as_ids = False
     """Prompts with a look go to the library's generate as embeddings, and do not come back."""

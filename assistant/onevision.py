@@ -86,11 +86,30 @@ class OneVisionLook(nn.Module):
 
     def forward(self, views: Views, references: References | None = None) -> tuple[LookOutput, ...]:
         """Views of B pictures -> one LookOutput (B = 1) a picture; `references` are of the one product all show."""
-        features = self.tower(views)
+        features = self.see(views)
         if references is not None:
             device = features.tokens.device
             references = replace(references, levels=tuple(level.to(device) for level in references.levels))
-        return self.judge_all(features, residuals(features.levels[1:], [references] * len(views.pixels)))
+        return self.judge_all(features, self.compare(features, references))
+
+    def see(self, views: Views) -> ViewFeatures:
+        """The tower's features of the views of one picture or several."""
+        return self.tower(views)
+
+    def compare(self, features: ViewFeatures, references: References | None) -> Residuals:
+        """Residuals of the views of `see` against references of the one product that all show."""
+        return residuals(features.levels[1:], [references] * len(features.tokens))
+
+    def top(self, differences: Residuals) -> float:
+        """`Residuals.top` of one picture of `compare`: of the view that is farthest."""
+        return float(differences.top.amax())
+
+    def judge(self, features: ViewFeatures, differences: Residuals) -> LookOutput:
+        """As `judge_all`, of one picture."""
+        (output,) = self.judge_all(features, differences)
+        return output
+
+    decide = single = judge
 
     def remember(self, views: Views, features: ViewFeatures | None = None) -> References:
         """Features of the views of one normal picture and of their mirror images: patches at every scale it is seen.
@@ -107,11 +126,6 @@ class OneVisionLook(nn.Module):
             for own, level in zip(features.levels[1:], mirrors, strict=True)
         ]
         return References(tuple(seen), len(views.counts))
-
-    def judge(self, features: ViewFeatures, differences: Residuals) -> LookOutput:
-        """As `judge_all`, of one picture."""
-        (output,) = self.judge_all(features, differences)
-        return output
 
     def judge_all(self, features: ViewFeatures, differences: Residuals) -> tuple[LookOutput, ...]:
         """What is trained of a look: features and residuals of V views of B pictures -> a LookOutput a picture."""

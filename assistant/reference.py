@@ -23,6 +23,8 @@ OWN_NEIGHBOURS = 4
 """A patch that recurs in its own picture has at least this many like it; one look-alike beside a defect is no proof."""
 OWN_SHARE = 0.01
 """Share of a picture's patches that its odd part is summed up from."""
+ODD_LEVEL = 2
+"""Level of the tower, finest first, whose patches `oddness` is taken on."""
 LEVEL_WEIGHTS = (1.0, 1.0, 0.5, 0.5)
 """How much each residual level counts in the distance to the references, finest first."""
 TOP_SHARE = 0.02
@@ -31,7 +33,9 @@ BULK = 0.75
 """Quantile of a picture's distances that says how far it is from its references as a whole."""
 OWN_RADIUS = (3, 2, 1, 1)
 """Cells around a patch that show the same thing and are left out of its own picture, finest residual level first."""
-VARIANTS = 4
+MIRRORED: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
+"""Axes along which a picture is turned over for each of its mirror images; the first is the picture itself."""
+VARIANTS = len(MIRRORED)
 """Rows of a memory for each picture: itself and its mirror images."""
 PLACE_RADIUS = (2, 1, 1, 1)
 """Cells by which a reference may be shifted and still count as in place, finest residual level first."""
@@ -106,13 +110,17 @@ class Residuals:
         return self.distance.flatten(1).quantile(BULK, dim=1)
 
 
-def mirrored(pixel_values: Tensor) -> Tensor:
-    """Normal pictures [K, 3, H, W], each followed by its three mirror images -> [VARIANTS K, 3, H, W].
+def mirror(values: Tensor, number: int) -> Tensor:
+    """Mirror image `number` of [.., H, W], 0 to VARIANTS - 1; it is its own inverse."""
+    return values.flip(MIRRORED[number]) if number else values
+
+
+def mirrored(pixel_values: Tensor, variants: int = VARIANTS) -> Tensor:
+    """Pictures [K, 3, H, W], each followed by its first `variants` - 1 mirror images -> [variants K, 3, H, W].
 
     A texture's patches occur mirrored too, and a tower that was trained on upright photographs sees those otherwise.
     """
-    variants = [pixel_values, pixel_values.flip(3), pixel_values.flip(2), pixel_values.flip(2, 3)]
-    return torch.stack(variants, dim=1).flatten(0, 1)
+    return torch.stack([mirror(pixel_values, number) for number in range(variants)], dim=1).flatten(0, 1)
 
 
 def directions(level: Tensor) -> Tensor:
@@ -120,18 +128,22 @@ def directions(level: Tensor) -> Tensor:
     return F.normalize(F.avg_pool2d(level, 3, stride=1, padding=1, count_include_pad=False), dim=1)
 
 
-def residuals(levels: tuple[Tensor, ...], references: list[References | None]) -> Residuals:
+def residuals(levels: tuple[Tensor, ...], references: list[References | None], mirrors: int = 1) -> Residuals:
     """Residual maps of B pictures.
 
     Args:
         levels: the residual levels of the tower, [B, C_l, h_l, w_l] each.
         references: one entry a picture.
+        mirrors: how many pictures in a row are one and its first mirror images, see `mirrored`. What the references
+            say is found once and turned over: they are there with their own mirror images.
     """
-    maps = [_maps(level, number, references) for number, level in enumerate(levels)]
+    maps = [_maps(level, number, references, mirrors) for number, level in enumerate(levels)]
     last = levels[-1]
     difference = torch.zeros_like(last)
     for index, memory in enumerate(references):
-        if memory is not None:
+        if memory is not None and (turned := index % mirrors):
+            difference[index] = mirror(difference[index - turned], turned)
+        elif memory is not None:
             difference[index] = last[index] - _nearest(last[index], memory.levels[-1])
     return Residuals(tuple(maps), difference, *facts_of(references, last.device))
 
@@ -146,13 +158,15 @@ def facts_of(references: Sequence[References | None], device: torch.device) -> t
     return given, usual, known
 
 
-def _maps(level: Tensor, number: int, references: list[References | None]) -> Tensor:
+def _maps(level: Tensor, number: int, references: list[References | None], mirrors: int) -> Tensor:
     """One residual level [B, C, h, w] -> [B, 3, h, w]."""
     unit = directions(level)
     maps = level.new_zeros(level.shape[0], len(RESIDUALS), *level.shape[-2:])
     for index, memory in enumerate(references):
         maps[index, 0] = own_residual(unit[index], OWN_RADIUS[number])
-        if memory is not None:
+        if memory is not None and (turned := index % mirrors):
+            maps[index, 1:] = mirror(maps[index - turned, 1:], turned)
+        elif memory is not None:
             known = directions(memory.levels[number])
             maps[index, 1] = nearest_residual(unit[index], known)
             maps[index, 2] = place_residual(unit[index], known[::VARIANTS], PLACE_RADIUS[number])
@@ -171,6 +185,27 @@ def own_residual(unit: Tensor, radius: int) -> Tensor:
     likeness.masked_fill_(_near(height, width, radius, unit.device), -1.0)
     best = likeness.topk(min(OWN_NEIGHBOURS, likeness.shape[0]), dim=1).values
     return _distance(best).mean(dim=1).view(height, width)
+
+
+def oddness(level: Tensor, mirrors: int, radius: int) -> Tensor:
+    """How far the oddest OWN_SHARE of a picture's patches are from their like, [mirrors B, C, h, w] -> [B], 0..2.
+
+    As `own_residual`, with the picture's mirror images among what a patch is held against: what a symmetric product has
+    at its left it has at its right, and a defect has neither. Each picture is followed by its mirror images.
+    """
+    height, width = level.shape[-2:]
+    near, cells = _near(height, width, radius, level.device), torch.arange(height * width).view(height, width)
+    odd = []
+    for images in directions(level).unflatten(0, (-1, mirrors)):
+        own = images[0].flatten(1)  # [C, N]
+        likeness = [
+            # a mirror image shows the patch itself elsewhere, and it is left out there too
+            (own.T @ image.flatten(1)).masked_fill_(near[:, mirror(cells, number).flatten()], -1.0)
+            for number, image in enumerate(images)
+        ]
+        best = torch.cat(likeness, dim=1).topk(min(OWN_NEIGHBOURS, height * width), dim=1).values
+        odd.append(top_mean(_distance(best).mean(dim=1)[None], OWN_SHARE))
+    return torch.cat(odd)
 
 
 @lru_cache(maxsize=16)

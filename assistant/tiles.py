@@ -18,6 +18,7 @@ from torch import Tensor
 
 from assistant.anyres import WHOLE, Box, Canvas, canvas_size
 from assistant.errors import MediaError
+from assistant.heatmap import restated
 from assistant.modeling import LookOutput, LookTokens, LookTwiceForConditionalGeneration
 from assistant.processing import LookTwiceProcessor
 from assistant.tiling import Tiles, checked_tiles
@@ -31,8 +32,6 @@ AUTO_FROM = 2.5
 OVERLAP = 0.125
 """Share of a tile's side that its neighbour sees as well."""
 MAX_TILES = 2048
-AT_ONCE = 8
-"""Tiles looked at together, unless the model names another number as `tiles_at_once`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +132,7 @@ def _looks(
 ) -> Iterator[tuple[Box, LookOutput]]:
     """A look (B = 1) at each tile, a few together."""
     height, width = pixels.shape[:2]
-    together = getattr(model, "tiles_at_once", AT_ONCE)
+    together = model.tiles_at_once
     for start in range(0, len(boxes), together):
         some = boxes[start : start + together]
         inputs = []
@@ -151,7 +150,4 @@ def _tokens(whole: LookOutput, best: LookOutput, logits: Tensor, cells: tuple[in
         # of a tile in several views the global token stands for all of them
         theirs = best.tokens.suspicious[:, :1].float().cpu()
         return replace(tokens, suspicious=torch.cat([theirs, tokens.suspicious[:, 1:]], dim=1))
-    values = torch.sigmoid(logits)
-    peak, mean = F.adaptive_max_pool2d(values, cells), F.adaptive_avg_pool2d(values, cells)
-    stated = torch.cat([peak, mean], dim=1).flatten(2).transpose(1, 2)  # as in `heatmap.map_summary`
-    return replace(tokens, suspicious=best.tokens.suspicious, map=torch.cat([stated, tokens.map[:, :, 2:]], dim=2))
+    return replace(tokens, suspicious=best.tokens.suspicious, map=restated(tokens.map, logits, cells))

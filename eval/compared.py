@@ -21,18 +21,19 @@ from assistant.reference import (
     Residuals,
     directions,
     facts_of,
+    mirrored,
     nearest_residual,
     own_residual,
     place_residual,
 )
 
 Levels = Sequence[Tensor]
-"""Residual levels of one picture, [1, C_l, h_l, w_l] each."""
+"""Residual levels of one picture and the mirror images that a look is the mean of, [n, C_l, h_l, w_l] each."""
 
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """One picture held against one reference and its mirror images.
+    """One picture, as it is, held against one reference and its mirror images.
 
     Attributes:
         maps: one [2, h_l, w_l] a residual level: distance 0..2 to the nearest patch, and to those in place.
@@ -63,9 +64,10 @@ def against(part: References) -> Callable[[Levels], Pair]:
 
 
 def own_maps(levels: Levels) -> tuple[Tensor, ...]:
-    """What differs from the rest of the picture itself, [h_l, w_l] a level."""
+    """What differs from the rest of the picture itself, [n, h_l, w_l] a level."""
     return tuple(
-        own_residual(directions(level)[0], radius) for level, radius in zip(levels, OWN_RADIUS, strict=False)
+        torch.stack([own_residual(one, radius) for one in directions(level)])
+        for level, radius in zip(levels, OWN_RADIUS, strict=False)
     )  # fmt: skip
 
 
@@ -86,27 +88,32 @@ def together(
         memory: of all of them; None for a look without references.
     """
     maps = []
-    for number, mine in enumerate(own):
+    for number, mine in enumerate(own):  # [n, h, w]
         if pairs:
             given = torch.stack([pair.maps[number] for pair in pairs]).amin(dim=0)
         else:
-            given = mine.new_zeros(2, *mine.shape)
-        maps.append(torch.cat([mine[None], given])[None])
+            given = mine.new_zeros(2, *mine.shape[1:])
+        maps.append(torch.cat([mine[:, None], _turned(given, len(mine))], dim=1))
     last = levels[-1]
     difference = torch.zeros_like(last)
     if pairs:
         best = torch.stack([pair.likeness for pair in pairs]).argmax(dim=0)  # [N]
         found = torch.stack([_patches(part)[:, pair.nearest] for pair, part in zip(pairs, parts, strict=True)])
         chosen = found.gather(0, best.expand(1, found.shape[1], -1))[0]  # [C, N]
-        difference = last - chosen.view_as(last)
-    return Residuals(tuple(maps), difference, *facts_of([memory], last.device))
+        difference = _turned(last[0] - chosen.view_as(last[0]), len(last))
+    return Residuals(tuple(maps), difference, *facts_of([memory] * len(last), last.device))
+
+
+def _turned(values: Tensor, count: int) -> Tensor:
+    """[C, h, w] and its first mirror images, `count` in all: [count, C, h, w]."""
+    return mirrored(values[None], count)
 
 
 def nearest_of(differences: Residuals) -> Tensor:
     """The map of `eval.plain_maps.nearest_map` out of residuals of one picture: [h_1, w_1], mean over the levels."""
     finest = differences.maps[0].shape[-2:]
     maps = [
-        F.interpolate(level[:, 1:2], size=finest, mode="bilinear", align_corners=False) for level in differences.maps
+        F.interpolate(level[:1, 1:2], size=finest, mode="bilinear", align_corners=False) for level in differences.maps
     ]
     return torch.stack(maps).mean(dim=0)[0, 0]
 

@@ -38,7 +38,8 @@ class Encoded:
     """A tested picture as the tower sees it.
 
     Attributes:
-        levels: of the tower, in half precision, for they are many.
+        levels: of the tower, of the picture and the mirror images that a look is the mean of, in half precision, for
+            they are many.
         own: of `compared.own_maps`.
         mask: [h, w] bool, where it is known at most MAP_SIDE long with the picture's aspect, else None.
     """
@@ -89,7 +90,7 @@ class Judge:
 
     def _encode(self, record: Record) -> Encoded:
         with torch.inference_mode():
-            levels = self.model.tower(self.inspector.processor.pixels(record.read_image())).levels
+            levels = self.model.see(self.inspector.processor.pixels(record.read_image())).levels
             half = tuple(level.half() for level in levels)
             own = own_maps([level.float() for level in half[1:]])
         return Encoded(half, own, _small_mask(record))
@@ -122,14 +123,14 @@ class Judge:
             parts = [self.seen(reference).part for reference in kept]
             memory = held.memory if held is not None else None
             differences = together(features.levels[1:], encoded.own, pairs, parts, memory)
-            output = self.model.judge(features, differences)
+            output = self.model.decide(features, differences)
         normals = memory.normals if memory is not None else None
         score = self.inspector.calibration.score(float(output.score_logit[0]), normals)
         found = {FUSED: (score, output.heatmap_logits[0, 0])}
         if held is not None:
             for way, heat in (
                 ("nearest", nearest_of(differences)),
-                ("subspace", held.subspace(features.levels[1:])),
+                ("subspace", held.subspace([level[:1] for level in features.levels[1:]])),
             ):
                 found[way] = (float(top_mean(heat[None, None], TOP)[0]), heat)
         return found

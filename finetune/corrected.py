@@ -91,7 +91,7 @@ def judge(model: LookModel, calibration: Calibration, files: Sequence[Path]) -> 
     with torch.inference_mode():
         for file in files:
             batch = read_batch(file)
-            output = model.judge(batch.features, batch.residuals)
+            output = model.single(batch.features, batch.residuals)
             size = batch.target.shape[-2:]
             logits = torch.nn.functional.interpolate(output.heatmap_logits.float(), size=size, mode="bilinear")
             for row, origin in enumerate(batch.origins):

@@ -19,7 +19,7 @@ from assistant.memory import Seen, held_out, joined, see, usual_of
 from assistant.modeling import LookModel
 from assistant.onevision import OneVisionLook
 from assistant.processing import fit_size, normalise, resize
-from assistant.reference import References, Residuals, residuals
+from assistant.reference import References, Residuals, mirror
 from assistant.siglip import ViewFeatures
 from assistant.vision import VisionFeatures
 from data.products import draw_product
@@ -177,20 +177,20 @@ def cases_of(
     size = sight.fit_size(known[0].shape[1], known[0].shape[0])
     with torch.inference_mode():
         seen = [see(model, sight.pixels(pixels, size)) for pixels in known]
-        memories = [_memory_of([seen[index] for index in draw]) for draw in DRAWS]
+        memories = [_memory_of(model, [seen[index] for index in draw]) for draw in DRAWS]
     cases = []
     for picture in tested:
         with torch.inference_mode():
-            features = model.tower(sight.pixels(picture.pixels))
+            features = model.see(sight.pixels(picture.pixels))
             for memory in memories:
-                differences = residuals(features.levels[1:], [memory] * len(features.tokens))
+                differences = model.compare(features, memory)
                 farthest = int(differences.top.argmax())
-                facts = float(differences.top[farthest]), float(differences.bulk[farthest]), memory.usual
+                facts = model.top(differences), float(differences.bulk[farthest]), memory.usual
                 distance = _whole(features, differences)
                 cells = cells_of(distance, features)
                 far, regions = _drawn_at(distance, cells), regions_of(picture.mask, cells)
                 for familiar, judge in ((known, judge) for known, group in judges.items() for judge in group):
-                    output = judge.judge(features, differences)
+                    output = judge.decide(features, differences)
                     logits, score = _drawn_at(output.heatmap_logits, cells), float(output.score_logit[0])
                     group = (*product, memory.count, familiar)
                     cases.append(Case(group, picture.label, score, *facts, logits, far, regions))
@@ -205,15 +205,16 @@ def cells_of(distance: Tensor, features: VisionFeatures) -> tuple[int, int]:
 
 
 def _whole(features: VisionFeatures, differences: Residuals) -> Tensor:
-    """`Residuals.distance` of one picture [1, 1, h, w], whose views are stitched."""
+    """`Residuals.distance` of one picture [1, 1, h, w]: the mean over its mirror images, its views stitched."""
     if not isinstance(features, ViewFeatures):
-        return differences.distance
+        rows = differences.distance.split(1)
+        return torch.stack([mirror(row, number) for number, row in enumerate(rows)]).mean(dim=0)
     return stitch(differences.distance[:, 0], features.views.boxes)[None, None]
 
 
-def _memory_of(seen: Sequence[Seen]) -> References:
+def _memory_of(model: LookModel | OneVisionLook, seen: Sequence[Seen]) -> References:
     memory = joined([one.part for one in seen], len(seen))
-    return replace(memory, usual=usual_of(held_out(seen, memory, range(len(seen))).values()))
+    return replace(memory, usual=usual_of(model, held_out(model, seen, memory, range(len(seen))).values()))
 
 
 def _drawn_at(drawn: Tensor, cells: tuple[int, int]) -> np.ndarray:

@@ -109,7 +109,7 @@ def look_at(
             seen = describe(batch.features.tokens, batch.features.grid, model.config.visual_grid)
             known = torch.tensor([familiar.known(one[None]) for one in seen])
             differences = replace(differences, known=known * differences.given)
-        output = model.judge(batch.features, differences)
+        output = model.single(batch.features, differences)
         size = batch.pixels.shape[1:3]
         logits = F.interpolate(output.heatmap_logits.float(), size=size, mode="bilinear", align_corners=False)
     maps = torch.sigmoid(logits[:, 0] + calibration.pixel_bias).numpy()

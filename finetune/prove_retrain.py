@@ -101,7 +101,7 @@ def _correct(store: CorrectionStore, profile: str, out: Path, met: int) -> dict[
     scores = []
     with torch.inference_mode():
         for batch in map(read_batch, files):
-            output = model.judge(batch.features, batch.residuals)
+            output = model.single(batch.features, batch.residuals)
             scores.append(calibration.score(float(output.score_logit[0])))
     wrong = [(score >= calibration.threshold) != bool(row.label) for score, row in zip(scores, rows, strict=True)]
     order = sorted(range(met), key=lambda n: (not wrong[n], -abs(scores[n] - rows[n].label)))

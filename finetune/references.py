@@ -21,7 +21,6 @@ from assistant.calibration import Calibration
 from assistant.familiar import Familiar
 from assistant.inspector import Inspector
 from assistant.memory import Seen, assemble, describe, judged, see
-from assistant.reference import residuals
 from assistant.threshold import DEFAULT_RATE, Normals, conformal_cut, gaussian_cut
 from data.photos import photographs
 from data.products import draw_product
@@ -42,7 +41,7 @@ MISTAKEN = 0.01
 CENTRES = 4
 """Groups of pictures of each set that a model keeps in mind."""
 STRANGE = 0.99
-"""Share of the pictures of any set that must not be unlike all the other sets."""
+"""Share of the pictures of each known set, the most varied one too, that must not be unlike all that is known."""
 HOME = 0.9
 """Share of a set's pictures, mean over the sets, that lies as near to the set's middles as a known product does."""
 LEAST_RAMP = 0.05
@@ -108,8 +107,8 @@ def measure(
 
 
 def _judged_alone(inspector: Inspector, seen: Seen) -> float:
-    features = seen.features
-    output = inspector.model.look_model.judge(features, residuals(features.levels[1:], [None] * len(features.tokens)))
+    model = inspector.model.look_model
+    output = model.decide(seen.features, model.compare(seen.features, None))
     return float(output.score_logit[0])
 
 
@@ -225,9 +224,10 @@ def _share_beyond(values: np.ndarray, cuts: np.ndarray) -> np.ndarray:
 
 
 def familiar_of(descriptors: Mapping[tuple[str, str, int], Tensor], seed: int = 0) -> Familiar:
-    """Middles of each set's pictures, and the distance within which every set lies from all the others.
+    """Middles of each set's pictures, and the distance within which the pictures of every set lie from their own.
 
-    A set that is left out is what a new product is to the model: what lies farther than any of them is strange.
+    What lies farther is strange: a picture of no product at all, or of one unlike all that was learned from. How far a
+    set lies from all the others says what is new without being strange.
     """
     sets: dict[str, list[Tensor]] = defaultdict(list)
     for (dataset, _, _), group in descriptors.items():
@@ -241,7 +241,7 @@ def familiar_of(descriptors: Mapping[tuple[str, str, int], Tensor], seed: int = 
     for name, group in pictures.items():
         others = torch.cat([middle for other, middle in centres.items() if other != name] or [centres[name]])
         own[name], away[name] = (1 - (group @ middles.T).amax(dim=1) for middles in (centres[name], others))
-    farthest = max((float(distances.quantile(STRANGE)) for distances in away.values()), default=0.0)
+    farthest = max((float(distances.quantile(STRANGE)) for distances in own.values()), default=0.0)
     near = float(np.mean([distances.quantile(HOME) for distances in own.values()])) if own else 0.0
     far = min((float(distances.median()) for distances in away.values()), default=near)
     learned = torch.cat([torch.full((len(middles),), name != OWN_SET) for name, middles in centres.items()])

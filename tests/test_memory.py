@@ -87,8 +87,9 @@ def test_what_is_usual_is_how_far_each_reference_is_from_the_others(tiny):
     tops = []
     for index, one in enumerate(pictures):
         others = tiny.remember([other for number, other in enumerate(pictures) if number != index])
-        features = tiny.model.look_model.tower(tiny.processor.pixels(one))
-        tops.append(float(residuals(features.levels[1:], [others]).top[0]))
+        features = tiny.model.look_model.see(tiny.processor.pixels(one))
+        mirrors = len(features.tokens)
+        tops.append(float(residuals(features.levels[1:], [others] * mirrors, mirrors).top.mean()))
     assert memory.usual == pytest.approx(np.mean(tops), abs=1e-4) and memory.usual > 0
     assert tiny.remember(pictures[:1]).usual is None and memory.known == 0
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from assistant import tiles as tiles_module
 from assistant.calibration import Calibration
 from assistant.errors import MediaError
 from assistant.inspector import Inspector
@@ -105,7 +104,7 @@ def test_memory_does_not_grow_with_the_number_of_tiles(tiny, monkeypatch):
         tiny.look(picture, tiles=170)
         peaks.append(tracemalloc.get_traced_memory()[1] - picture.nbytes)
         tracemalloc.stop()
-    assert max(alive) == tiles_module.AT_ONCE and len(alive) == 2 + 8
+    assert max(alive) == tiny.model.tiles_at_once and sum(alive) == 16 + 64
     assert peaks[1] < peaks[0] + 60e6  # the kept map and thumbnail grow to their own limit
 
 

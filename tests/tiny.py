@@ -46,6 +46,8 @@ def tiny_config(**changes: object) -> LookTwiceConfig:
             "bos_token_id": 1, "eos_token_id": 2,
         },
         "placeholder_ids": [100, 101, 102, 103],
+        "mirrors": 2,
+        "oddness": 3.0,
     }  # fmt: skip
     return LookTwiceConfig(**(values | changes))
 

@@ -1,0 +1,173 @@
+"""A look is the mean over a picture and its mirror images, and counts what has no like in any of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from assistant.configuration import MOST_MIRRORS
+from assistant.errors import WeightsError
+from assistant.reference import (
+    OWN_NEIGHBOURS,
+    OWN_SHARE,
+    VARIANTS,
+    directions,
+    mirror,
+    mirrored,
+    oddness,
+    own_residual,
+    residuals,
+    top_mean,
+)
+from assistant.weights import read_config
+from finetune.oddness import GAINS, KNOWN, NEW, best_gain, mean_auroc
+from tests.tiny import tiny_config, tiny_inspector, tiny_model
+
+
+def test_mirror_images_are_their_own_inverse_and_all_different():
+    values = torch.arange(24).view(1, 1, 4, 6)
+    images = [mirror(values, number) for number in range(VARIANTS)]
+    assert all(torch.equal(mirror(image, number), values) for number, image in enumerate(images))
+    assert len({tuple(image.flatten().tolist()) for image in images}) == VARIANTS == MOST_MIRRORS
+    pictures = torch.randn(3, 3, 4, 6)
+    rows = mirrored(pictures, 2)
+    assert torch.equal(rows[::2], pictures) and torch.equal(rows[1::2], pictures.flip(3))
+
+
+@pytest.mark.parametrize("number", range(VARIANTS))
+@torch.no_grad()
+def test_the_look_at_a_mirror_image_is_the_mirrored_look(number: int):
+    model = tiny_model()[0].look_model
+    model.config.mirrors, model.config.oddness = VARIANTS, 0.0  # oddness is of the picture as it is
+    picture = torch.randn(1, 3, 96, 128)
+    one, other = model(picture), model(mirror(picture, number))
+    assert torch.allclose(mirror(other.heatmap_logits, number), one.heatmap_logits, atol=1e-4)
+    for name in ("score_logit", "map_logit", "selector_logit", "kind_logits"):
+        assert torch.allclose(getattr(other, name), getattr(one, name), atol=1e-4), name
+
+
+@torch.no_grad()
+def test_a_look_is_the_mean_of_single_looks_and_states_the_mean_map():
+    model = tiny_model()[0].look_model
+    pictures = torch.randn(2, 3, 96, 96)
+    model.config.mirrors, model.config.oddness = 1, 0.0
+    single = [model(mirror(pictures, number)) for number in range(3)]
+    model.config.mirrors = 3
+    whole = model(pictures)
+    maps = torch.stack([mirror(one.heatmap_logits, number) for number, one in enumerate(single)])
+    assert torch.allclose(whole.heatmap_logits, maps.mean(dim=0), atol=1e-5)
+    assert torch.allclose(whole.score_logit, torch.stack([one.score_logit for one in single]).mean(dim=0), atol=1e-5)
+    assert torch.allclose(whole.tokens.visual, single[0].tokens.visual, atol=1e-5)
+    peaks = torch.sigmoid(whole.heatmap_logits).amax(dim=(1, 2, 3))
+    assert torch.allclose(whole.tokens.map[:, :, 0].amax(dim=1), peaks, atol=1e-5)
+    assert torch.allclose(whole.tokens.map[:, :, 2:], single[0].tokens.map[:, :, 2:], atol=1e-5)
+    assert whole.selection.score_logit.shape == (2,) and whole.selection.level_logits[0].shape[0] == 2
+
+
+@torch.no_grad()
+def test_what_references_say_is_found_once_and_turned_over():
+    model = tiny_model()[0].look_model
+    model.config.mirrors = 3
+    picture, other = torch.randn(1, 3, 96, 96), torch.randn(1, 3, 96, 96)
+    memory = model.remember(picture)
+    features = model.see(other)
+    found, alone = model.compare(features, memory), residuals([level[:1] for level in features.levels[1:]], [memory])
+    for level, single in zip(found.maps, alone.maps, strict=True):
+        assert level.shape[0] == 3 and torch.allclose(level[0], single[0], atol=1e-5)
+        assert torch.equal(level[:, 1:], torch.cat([mirror(level[:1, 1:], number) for number in range(3)]))
+        assert not torch.equal(level[1, 0], mirror(level[0, 0], 1))  # its own patches are seen anew
+    assert torch.equal(found.difference[2], mirror(found.difference[0], 2))
+    same = model.compare(model.see(picture), memory)
+    assert all(float(level[:, 1:].max()) < 2e-3 for level in same.maps)
+    known = model.remember(picture, model.see(picture))  # what was seen already is not seen again, and is the same
+    for left, right in zip(memory.levels, known.levels, strict=True):
+        assert torch.allclose(left, right, rtol=1e-4, atol=1e-4)
+
+
+def slow_oddness(images: list[np.ndarray], radius: int) -> float:
+    """`oddness` of one picture, patch by patch; images are its unit features [C, h, w] and those of its mirrors."""
+    _, height, width = images[0].shape
+    found = []
+    for y in range(height):
+        for x in range(width):
+            distances = []
+            for number, image in enumerate(images):
+                own_y = height - 1 - y if number in (2, 3) else y
+                own_x = width - 1 - x if number in (1, 3) else x
+                for v in range(height):
+                    for u in range(width):
+                        if max(abs(v - own_y), abs(u - own_x)) > radius:
+                            distances.append(float(np.linalg.norm(images[0][:, y, x] - image[:, v, u])))
+            found.append(np.mean(sorted(distances)[:OWN_NEIGHBOURS]))
+    top = max(1, round(len(found) * OWN_SHARE))
+    return float(np.mean(sorted(found)[-top:]))
+
+
+@pytest.mark.parametrize("mirrors", range(1, VARIANTS + 1))
+def test_oddness_is_the_distance_to_the_nearest_in_the_picture_and_its_mirror_images(mirrors: int):
+    generator = torch.Generator().manual_seed(mirrors)
+    level = torch.randn(2 * mirrors, 5, 6, 7, generator=generator)
+    found = oddness(level, mirrors, 1)
+    unit = directions(level).unflatten(0, (2, mirrors)).numpy()
+    assert found.tolist() == pytest.approx([slow_oddness(list(images), 1) for images in unit], abs=1e-5)
+    if mirrors == 1:
+        alone = own_residual(directions(level)[0], 1)
+        assert float(found[0]) == pytest.approx(float(top_mean(alone[None, None], OWN_SHARE)[0]), abs=1e-6)
+
+
+def test_what_a_mirror_image_has_as_well_is_not_odd():
+    generator = torch.Generator().manual_seed(0)
+    half = torch.randn(1, 8, 10, 5, generator=generator)
+    symmetric = torch.cat([half, half.flip(3)], dim=3)  # each side's patches are in the other, turned over
+    rows = torch.cat([symmetric, symmetric])  # the mirror image of it is itself
+    spoilt = symmetric.clone()
+    spoilt[:, :, 4:6, 2:4] = torch.randn(1, 8, 2, 2, generator=generator) * 3
+    odd = torch.cat([spoilt, spoilt.flip(3)])
+    assert float(oddness(rows, 2, 1)[0]) < float(oddness(odd, 2, 1)[0])
+
+
+@torch.no_grad()
+def test_oddness_counts_in_the_score_only():
+    model = tiny_model()[0].look_model
+    picture = torch.randn(1, 3, 96, 96)
+    model.config.oddness = 0.0
+    without = model(picture)
+    model.config.oddness = 4.0
+    counted = model(picture)
+    assert not torch.allclose(counted.score_logit, without.score_logit, atol=1e-4)
+    assert torch.equal(counted.heatmap_logits, without.heatmap_logits)
+    assert torch.equal(counted.map_logit, without.map_logit)
+
+
+def test_impossible_numbers_of_mirror_images_are_refused(tmp_path: Path):
+    for number in (0, MOST_MIRRORS + 1):
+        with pytest.raises(ValueError, match=str(number)):
+            tiny_config(mirrors=number)
+    values = tiny_config().to_json_string().replace('"mirrors": 2', '"mirrors": 9')
+    (tmp_path / "config.json").write_text(values)
+    with pytest.raises(WeightsError, match="9"):
+        read_config(tmp_path, type(tiny_config()))
+
+
+def test_references_are_of_looks_with_these_mirror_images():
+    one, other = tiny_inspector(), tiny_inspector()
+    assert one.fingerprint == other.fingerprint
+    third = tiny_inspector()
+    third.model.config.oddness = 1.0
+    assert third.fingerprint != one.fingerprint
+
+
+def test_the_gain_is_the_best_of_known_and_new_products():
+    rng = np.random.default_rng(0)
+    helped = [(label, rng.normal(), 0.1 * rng.normal() + 0.2 * label) for label in (0, 1) for _ in range(200)]
+    spoilt = [(label, rng.normal() + 3 * label, 0.1 * rng.normal()) for label in (0, 1) for _ in range(200)]
+    gain, table = best_gain({(NEW, "a"): helped, (KNOWN, "b"): spoilt, (KNOWN, "normals only"): [(0, 1.0, 1.0)]})
+    assert 0 < gain and tuple(table) == GAINS
+    assert table[gain][1] > table[0.0][1] and np.mean(table[gain]) == max(np.mean(pair) for pair in table.values())
+    assert table[GAINS[-1]][0] < table[0.0][0]
+    assert best_gain({(KNOWN, "b"): spoilt})[0] == max(
+        GAINS, key=lambda one: mean_auroc({(KNOWN, "b"): spoilt}, KNOWN, one)
+    )
