@@ -147,6 +147,13 @@ class Calibration:
             return "unsure", confidence
         return ("anomalous" if yes >= 0.5 else "normal"), confidence
 
+    def undecided(self, yes: float) -> float:
+        """The probability of `yes_probability` brought into the band in which nothing is decided, order kept.
+
+        For a picture that the scores say nothing about: how far they lie from their threshold is no confidence.
+        """
+        return 0.5 + 2 * self.unsure * (yes - 0.5)
+
     def save(self, file: Path) -> None:
         """Writes the JSON file."""
         file.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")

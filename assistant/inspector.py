@@ -39,7 +39,7 @@ from assistant.tiling import Tiles
 from assistant.types import MAX_MAP_SIDE, MAX_REFERENCES, SUSPICIOUS, Finding, Look, Timings
 from assistant.versions import resolved
 from assistant.views import as_views, one_of, views_of
-from assistant.worded import wording
+from assistant.worded import undecided_words, wording
 
 MAX_WORDS = 120
 """Tokens of one answer."""
@@ -282,6 +282,9 @@ class Inspector(LooksAtClips):
         if look is not None and look.clip is not None and (said := clip_opening(look.clip, question)):
             yield said  # measured: whether and when is not left to how words come out
             return
+        if look is not None and look.doubt and asks_verdict(question):
+            yield undecided_words(look.regions)
+            return
         if look is not None and (answer := wording(question, look.clip is not None)):
             yield answer(self.finding(look, ""))
             return
@@ -327,6 +330,8 @@ class Inspector(LooksAtClips):
             timings: as measured by the caller; looking and loading are filled in when left out.
         """
         yes = self.yes_probability(look)
+        if look.doubt:
+            yes = self.calibration.undecided(yes)
         verdict, confidence = self.calibration.verdict(yes)
         lit = verdict == "normal" and bool(look.regions)
         if look.doubt or (lit and look.references):  # a place unlike all references is not "normal", whatever the score

@@ -1,4 +1,4 @@
-"""Answers that are worded from the finding: whether it may be used, how sure it is, what was checked, how a place is.
+"""Answers that are worded from the finding: may it be used, how sure is it, what was checked, how is a place.
 
 What was measured, or follows from a rule, is not left to how words come out.
 
@@ -136,6 +136,20 @@ def spot_words(place: str, finding: Finding) -> str:
         return f"{where} nothing stands out."
     whole = "" if finding.verdict == "anomalous" else f" The picture as a whole: {finding.verdict}."
     return f"{where} the map marks a spot, {percent(found.area)} of the picture, {found.tone}, {found.shape}.{whole}"
+
+
+def undecided_words(regions: Sequence[Region]) -> str:
+    """The answer to whether something is wrong where nothing can be decided: what stands out, and what would decide it.
+
+    Args:
+        regions: of the look, the most suspicious one first.
+    """
+    if not regions:
+        return "I cannot tell. Nothing stands out, but only normal pictures of the same thing would show what is usual."
+    where = f"{in_place(regions[0].place)}, {percent(regions[0].area)} of the picture"
+    return (
+        f"I cannot tell. What stands out most is {where}; normal pictures of the same thing would show if it is usual."
+    )
 
 
 def wording(question: str, clip: bool) -> Callable[[Finding], str] | None:

@@ -17,9 +17,12 @@ from assistant.errors import MediaError, MemoryFileError, RateError
 from assistant.familiar import Familiar
 from assistant.inspector import Inspector
 from assistant.memory import NEW_TO_ME, _odd, _strangers, distance_to
+from assistant.prompts import says_yes, words_match_map
 from assistant.reference import VARIANTS, residuals
-from assistant.types import MAX_REFERENCES
+from assistant.types import MAX_REFERENCES, Region
 from tests.tiny import tiny_inspector
+
+SPOT = Region((0, 0, 9, 9), "top left", 0.02, 0.9, 0.7, "darker", "compact")
 
 
 def picture(seed: int, height: int = 96, width: int = 96) -> np.ndarray:
@@ -179,7 +182,14 @@ def test_a_picture_unlike_anything_known_is_left_undecided(tiny):
     model.familiar = Familiar(known.descriptors, 0.01, torch.ones(2, dtype=torch.bool), 0.0, 0.1)
     strange = np.random.default_rng(0).integers(0, 255, (96, 96, 3)).astype(np.uint8)
     assert "unlike anything" in model.look(strange).doubt
-    assert model.finding(model.look(strange), "No.").verdict == "unsure"
+    look = model.look(strange)
+    finding = model.answer(look)
+    assert finding.verdict == "unsure" and 0.5 <= finding.confidence <= 0.55
+    assert (finding.verdict_probability - 0.5) * (model.yes_probability(look) - 0.5) > 0  # the side is kept
+    assert finding.explanation.startswith("I cannot tell.") and says_yes(finding.explanation) is None
+    spots = "".join(model.ask(replace(look, regions=(SPOT,)), "Is anything wrong?"))
+    assert "in the top left, 2.0 % of the picture" in spots and words_match_map(spots, [SPOT])
+    assert not "".join(model.ask(look, "Who made it?")).startswith("I cannot tell.")
     assert not model.look(picture(3)).doubt
     assert not model.look(strange, [strange]).doubt  # with references they are what decides
 
