@@ -224,7 +224,7 @@ def _share_beyond(values: np.ndarray, cuts: np.ndarray) -> np.ndarray:
 
 
 def familiar_of(descriptors: Mapping[tuple[str, str, int], Tensor], seed: int = 0) -> Familiar:
-    """Middles of each set's pictures, and the distance within which the pictures of every set lie from their own.
+    """Middles of each set's pictures, and the distance within which other pictures of every set lie from such middles.
 
     What lies farther is strange: a picture of no product at all, or of one unlike all that was learned from. How far a
     set lies from all the others says what is new without being strange.
@@ -235,17 +235,38 @@ def familiar_of(descriptors: Mapping[tuple[str, str, int], Tensor], seed: int = 
     pictures = {name: torch.cat(groups) for name, groups in sets.items()}
     centres = {OWN_SET: pictures.pop(OWN_SET)} if OWN_SET in pictures else {}  # each of them a scene of its own
     for name, group in pictures.items():
-        fitted = KMeans(min(CENTRES, len(group)), n_init=2, random_state=seed).fit(group.double().numpy())
-        centres[name] = F.normalize(torch.from_numpy(fitted.cluster_centers_).float(), dim=1)
+        centres[name] = _middles(group, seed)
     own, away = {}, {}
     for name, group in pictures.items():
         others = torch.cat([middle for other, middle in centres.items() if other != name] or [centres[name]])
         own[name], away[name] = (1 - (group @ middles.T).amax(dim=1) for middles in (centres[name], others))
-    farthest = max((float(distances.quantile(STRANGE)) for distances in own.values()), default=0.0)
+    farthest = max((float(_unseen(group, seed).quantile(STRANGE)) for group in pictures.values()), default=0.0)
     near = float(np.mean([distances.quantile(HOME) for distances in own.values()])) if own else 0.0
     far = min((float(distances.median()) for distances in away.values()), default=near)
     learned = torch.cat([torch.full((len(middles),), name != OWN_SET) for name, middles in centres.items()])
     return Familiar(torch.cat(list(centres.values())), farthest, learned, near, max(far, near + LEAST_RAMP))
+
+
+def _unseen(group: Tensor, seed: int, seeds: int = 4) -> Tensor:
+    """Distances of a set's pictures [n, D] to the middles of other pictures of it, each half by the other: [seeds n].
+
+    Middles lie nearer to the pictures that they were made of, the more so the more varied a set is.
+    """
+    if len(group) < 2:
+        return torch.zeros(1)
+    rng, found = np.random.default_rng(seed), []
+    for _ in range(seeds):
+        order = rng.permutation(len(group))
+        halves = order[: len(order) // 2], order[len(order) // 2 :]
+        for near, far in (halves, halves[::-1]):
+            found.append(1 - (group[far] @ _middles(group[near], seed).T).amax(dim=1))
+    return torch.cat(found)
+
+
+def _middles(group: Tensor, seed: int) -> Tensor:
+    """Unit vectors [k, D], at most CENTRES, about which descriptors [n, D] lie."""
+    fitted = KMeans(min(CENTRES, len(group)), n_init=2, random_state=seed).fit(group.double().numpy())
+    return F.normalize(torch.from_numpy(fitted.cluster_centers_).float(), dim=1)
 
 
 def calibrate_references(
