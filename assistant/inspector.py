@@ -276,17 +276,21 @@ class Inspector(LooksAtClips):
         question = checked_question(question)
         return self._stream(look, question, list(history)[-HISTORY_TURNS:], stop)
 
+    def worded(self, look: Look, question: str) -> str:
+        """The answer to a question that is not left to the language model, worded from the finding; "" for others."""
+        if look.doubt and asks_verdict(question):
+            return undecided_words(look.regions)
+        answer = wording(question, look.clip is not None)
+        return answer(self.finding(look, "")) if answer else ""
+
     def _stream(
         self, look: Look | None, question: str, history: list[tuple[str, str]], stop: threading.Event | None
     ) -> Iterator[str]:
         if look is not None and look.clip is not None and (said := clip_opening(look.clip, question)):
             yield said  # measured: whether and when is not left to how words come out
             return
-        if look is not None and look.doubt and asks_verdict(question):
-            yield undecided_words(look.regions)
-            return
-        if look is not None and (answer := wording(question, look.clip is not None)):
-            yield answer(self.finding(look, ""))
+        if look is not None and (said := self.worded(look, question)):
+            yield said
             return
         ids, tokens = self.prompt(look, question, history)
         judged = look is not None and asks_verdict(question)
