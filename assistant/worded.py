@@ -138,18 +138,23 @@ def spot_words(place: str, finding: Finding) -> str:
     return f"{where} the map marks a spot, {percent(found.area)} of the picture, {found.tone}, {found.shape}.{whole}"
 
 
-def undecided_words(regions: Sequence[Region]) -> str:
-    """The answer to whether something is wrong where nothing can be decided: what stands out, and what would decide it.
+def undecided_words(regions: Sequence[Region], leaning: bool) -> str:
+    """The answer to whether something is wrong where nothing can be decided: what it leans to, and what would decide.
 
     Args:
         regions: of the look, the most suspicious one first.
+        leaning: whether the score lies on the side of an anomaly.
     """
-    if not regions:
-        return "I cannot tell. Nothing stands out, but only normal pictures of the same thing would show what is usual."
-    where = f"{in_place(regions[0].place)}, {percent(regions[0].area)} of the picture"
-    return (
-        f"I cannot tell. What stands out most is {where}; normal pictures of the same thing would show if it is usual."
-    )
+    if leaning and regions:
+        where = f"{in_place(regions[0].place)}, {percent(regions[0].area)} of the picture"
+        said = f"Yes, perhaps: what stands out most is {where}."
+    elif leaning:
+        said = "Yes, perhaps, though no single place stands out."
+    elif regions:
+        said = "No, as far as I can tell: what the map marks may be usual."
+    else:
+        said = "No, as far as I can tell: nothing stands out."
+    return f"{said} I cannot be sure: normal pictures of the same thing would show what is usual."
 
 
 def wording(question: str, clip: bool) -> Callable[[Finding], str] | None:

@@ -186,10 +186,14 @@ def test_a_picture_unlike_anything_known_is_left_undecided(tiny):
     finding = model.answer(look)
     assert finding.verdict == "unsure" and 0.5 <= finding.confidence <= 0.55
     assert (finding.verdict_probability - 0.5) * (model.yes_probability(look) - 0.5) > 0  # the side is kept
-    assert finding.explanation.startswith("I cannot tell.") and says_yes(finding.explanation) is None
-    spots = "".join(model.ask(replace(look, regions=(SPOT,)), "Is anything wrong?"))
-    assert "in the top left, 2.0 % of the picture" in spots and words_match_map(spots, [SPOT])
-    assert not "".join(model.ask(look, "Who made it?")).startswith("I cannot tell.")
+    for score, regions, named in ((0.9, (SPOT,), True), (0.9, (), False), (0.1, (SPOT,), False), (0.1, (), False)):
+        said = "".join(model.ask(replace(look, score=score, regions=regions), "Is anything wrong?"))
+        assert says_yes(said) is (score > 0.5) and "I cannot be sure" in said
+        assert ("in the top left, 2.0 % of the picture" in said) is named and words_match_map(
+            said, regions
+        ) is not False
+    assert "I cannot be sure" in finding.explanation
+    assert "I cannot be sure" not in "".join(model.ask(look, "Who made it?"))
     assert not model.look(picture(3)).doubt
     assert not model.look(strange, [strange]).doubt  # with references they are what decides
 
