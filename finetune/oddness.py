@@ -105,7 +105,9 @@ def main(
         typer.echo(f"gain {tried:4.1f}: image AUROC of known products {known:.3f}, of new ones {new:.3f}")
     file = chosen.weights / "config.json"
     values = json.loads(file.read_text(encoding="utf-8"))
-    file.write_text(json.dumps(values | {"oddness": gain}, indent=1) + "\n", encoding="utf-8")
+    aside = file.with_suffix(".partial")
+    aside.write_text(json.dumps(values | {"oddness": gain}, indent=1) + "\n", encoding="utf-8")
+    aside.replace(file)
     typer.echo(f"wrote {file}: oddness {gain}")
 
 
