@@ -132,6 +132,7 @@ def features(tmp_path_factory) -> list[Path]:
 
 def test_cached_features_are_what_the_model_sees(features):
     model, _ = tiny_model()
+    model.config.mirrors = 1  # pictures are kept without their mirror images
     dataset = LookDataset([], model.config.vision_config, 24, batch=4, seed=0)
     batch = read_batch(features[1], pixels=True)
     samples = [dataset.sample(index) for index in range(4, 8)]
@@ -144,8 +145,9 @@ def test_cached_features_are_what_the_model_sees(features):
             memory = model.look_model.remember(torch.stack(known))
         with torch.inference_mode():
             direct = model.look(pixels, memory)
-            cached = model.look_model.judge(*(getattr(choose(batch, [row], []), n) for n in ("features", "residuals")))
+            cached = model.look_model.single(*(getattr(choose(batch, [row], []), n) for n in ("features", "residuals")))
         assert torch.allclose(direct.heatmap_logits, cached.heatmap_logits, atol=0.05)  # files hold half precision
+        assert float(cached.score_logit[0]) == pytest.approx(float(direct.score_logit[0]), abs=0.05)
         assert batch.origins[row].label == sample.label and batch.pixels[row].shape[0] == sample.pixels.shape[0] // 2
 
 
