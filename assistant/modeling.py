@@ -150,10 +150,11 @@ class LookModel(PreTrainedModel):
 
     def _counting_odd(self, output: LookOutput, features: VisionFeatures, mirrors: int) -> LookOutput:
         gain = self.config.oddness
-        if not gain:
-            return output
-        odd = oddness(features.levels[ODD_LEVEL], mirrors, OWN_RADIUS[ODD_LEVEL - 1])
-        return replace(output, score_logit=output.score_logit + gain * odd)
+        return replace(output, score_logit=output.score_logit + gain * self.odd(features, mirrors)) if gain else output
+
+    def odd(self, features: VisionFeatures, mirrors: int) -> Tensor:
+        """`reference.oddness` of the pictures, [B]; each is followed by its mirror images, `mirrors` in all."""
+        return oddness(features.levels[ODD_LEVEL], mirrors, OWN_RADIUS[ODD_LEVEL - 1])
 
     def remember(self, pixel_values: Tensor, features: VisionFeatures | None = None) -> References:
         """Features of normal pictures [K, 3, H, W] and of their mirror images.

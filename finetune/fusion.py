@@ -91,6 +91,20 @@ def stranger_of(profile: str, records: Sequence[Record], chosen: Profile) -> lis
     return [(unseen, shipped(other)[0])]
 
 
+def judges_of(
+    data: Path, chosen: Profile, stranger: str = ""
+) -> tuple[list[Record], Judge, Sight, list[tuple[tuple[str, ...], Judge]]]:
+    """The training pictures, who judges them as known and how its tower sees, and who judges which sets as new.
+
+    Args:
+        data: folder with manifest.jsonl.
+        chosen: the profile that something is chosen for.
+        stranger: name of a profile as of `stranger_of`; "" for none.
+    """
+    records = list(training_records(data, chosen))
+    return records, *shipped(chosen), stranger_of(stranger, records, chosen) if stranger else []
+
+
 def main(
     data: Annotated[Path, typer.Option(help="Folder with manifest.jsonl.")],
     stranger: Annotated[
@@ -100,9 +114,7 @@ def main(
 ) -> None:
     """Chooses the gains and rewrites the look weights."""
     chosen = read_profile(profile)
-    records = training_records(data, chosen)
-    strangers = stranger_of(stranger, records, chosen) if stranger else []
-    model, sight = shipped(chosen)
+    records, model, sight, strangers = judges_of(data, chosen, stranger)
     cases: list[Case] = []
     for product, (tested, known) in tqdm(products_of(records).items(), desc="products"):
         drawn = np.random.default_rng(0).permutation(len(known))[: 1 + max(map(max, DRAWS))]

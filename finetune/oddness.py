@@ -24,10 +24,8 @@ from tqdm import tqdm
 from assistant.command import run
 from assistant.errors import RecordError
 from assistant.profiles import read_profile
-from assistant.reference import ODD_LEVEL, OWN_RADIUS, oddness
 from data.schema import Record
-from finetune.fusion import shipped, stranger_of
-from finetune.records import training_records
+from finetune.fusion import judges_of
 
 GAINS = (0.0, 1.0, 2.0, 3.5, 5.0, 7.5, 10.0, 15.0, 20.0)
 """Logits for each unit of distance; pictures differ by about 0.1."""
@@ -82,22 +80,20 @@ def main(
     chosen = read_profile(profile)
     if chosen.checkpoint:
         raise RecordError(f"Looks of {profile} are not held against mirror images: nothing is chosen for it.")
-    records = training_records(data, chosen)
-    strangers = stranger_of(stranger, records, chosen) if stranger else []
-    model, sight = shipped(chosen)
+    records, model, sight, strangers = judges_of(data, chosen, stranger)
     unseen, judge = strangers[0] if strangers else ((), model)
+    model.config.oddness = judge.config.oddness = 0.0
     scores: dict[tuple[str, str], list[tuple[int, float, float]]] = defaultdict(list)
     for record in tqdm(chosen_records(records), desc="pictures"):
         with torch.inference_mode():
             features = model.see(sight.pixels(record.read_image()))
-            odd = float(oddness(features.levels[ODD_LEVEL], model.config.mirrors, OWN_RADIUS[ODD_LEVEL - 1]))
+            odd = float(model.odd(features, model.config.mirrors))
             differences = model.compare(features, None)
             for kind, one, counts in (
                 (KNOWN, model, record.split == "calibrate"),
                 (NEW, judge, record.dataset in unseen),
             ):
                 if counts:
-                    one.config.oddness = 0.0
                     logit = float(one.decide(features, differences).score_logit[0])
                     scores[kind, record.dataset].append((record.label, logit, odd))
     gain, table = best_gain(scores)

@@ -324,6 +324,7 @@ def test_words_made_side_by_side_are_those_made_one_by_one(monkeypatch):
     firsts = [inspector.first_words.pop(seen) for seen in looks]
     assert together == [answer(inspector, seen, DEFAULT_QUESTION) for seen in looks]
     assert len(set(together)) > 1 and all(together)
+    assert looks[3].doubt and "I cannot be sure" in together[3] and not any(seen.doubt for seen in looks[:3])
     for seen, first in zip(looks, firsts, strict=True):
         inspector.yes_probability(seen)
         assert inspector.first_words[seen] == pytest.approx(first, abs=1e-3)

@@ -207,7 +207,7 @@ def test_match_cut_and_familiar_from_groups_of_descriptors():
     assert 0.005 < match_cut(groups) < 0.3
     familiar = familiar_of(groups)
     near = [familiar.distance(one[None]) <= familiar.cut for number in (0, 1, 2) for one in group(number)]
-    assert familiar.cut < 0.1 and 0.7 < np.mean(near)
+    assert familiar.cut < 0.1 and 0.9 < np.mean(near)  # of other pictures than those the middles were made of
     assert all(familiar.distance(one[None]) > 0.7 > 10 * familiar.cut for one in group(5))
 
 
