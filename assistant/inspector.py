@@ -280,7 +280,7 @@ class Inspector(LooksAtClips):
         """The answer to a question that is not left to the language model, worded from the finding; "" for others."""
         if look.doubt and asks_verdict(question):
             return undecided_words(look.regions, look.evidence > 0)
-        answer = wording(question, look.clip is not None)
+        answer = wording(question, look.clip is not None, look.doubt)
         return answer(self.finding(look, "")) if answer else ""
 
     def _stream(

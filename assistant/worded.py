@@ -69,13 +69,16 @@ def asks_sure(question: str) -> bool:
     return _ASKS_SURE.match(question) is not None
 
 
-def sure_words(finding: Finding, thing: str = "picture") -> str:
+def sure_words(finding: Finding, thing: str = "picture", doubt: str = "") -> str:
     """The answer to `asks_sure`: the verdict's confidence, and the score beside its threshold.
 
     Args:
         finding: of the look.
         thing: "picture" or "clip", what was looked at.
+        doubt: of the look, why the score says nothing; "" where it does.
     """
+    if doubt:
+        return f"Not sure either way. {doubt}"
     counts = "would count" if finding.score < finding.threshold else "counts"
     score = f"the score is {finding.score:.2f}, and from {finding.threshold:.2f} on it {counts} as anomalous"
     if finding.verdict == "unsure":
@@ -157,18 +160,19 @@ def undecided_words(regions: Sequence[Region], leaning: bool) -> str:
     return f"{said} I cannot be sure: normal pictures of the same thing would show what is usual."
 
 
-def wording(question: str, clip: bool) -> Callable[[Finding], str] | None:
+def wording(question: str, clip: bool, doubt: str = "") -> Callable[[Finding], str] | None:
     """How a question is answered from the finding; None for one that is the language model's to answer.
 
     Args:
         question: the user's.
         clip: whether it is about a clip, of whose places a single map says nothing.
+        doubt: of the look, why nothing can be decided, "" where it can.
     """
     thing = "clip" if clip else "picture"
     if asks_use(question):
         return lambda found: use_words(found.verdict, found.confidence, found.regions, found.kinds, thing)
     if asks_sure(question):
-        return lambda found: sure_words(found, thing)
+        return lambda found: sure_words(found, thing, doubt)
     if asks_checked(question):
         return checked_words
     place = "" if clip else asks_place(question)

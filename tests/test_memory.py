@@ -193,6 +193,8 @@ def test_a_picture_unlike_anything_known_is_left_undecided(tiny):
             said, regions
         ) is not False
     assert "I cannot be sure" in finding.explanation
+    assert "".join(model.ask(look, "How sure are you?")) == f"Not sure either way. {look.doubt}"
+    assert "the score is" in "".join(model.ask(replace(look, doubt=""), "How sure are you?"))
     assert "I cannot be sure" not in "".join(model.ask(look, "Who made it?"))
     assert not model.look(picture(3)).doubt
     assert not model.look(strange, [strange]).doubt  # with references they are what decides
