@@ -189,7 +189,7 @@ def build_tab(desk: Desk, is_upload: Callable[[Any], bool], broken: str) -> None
                 details: render.escape(row.problem),
             }  # fmt: skip
         look = here.batch.look(row)
-        facts = f"Suspicion {row.suspicion:.2f}, score {row.score:.2f} (threshold {here.batch.threshold:.2f})"
+        facts = f"Suspicion {row.suspicion:.2f}, score {row.score:.2f} (threshold {row.threshold:.2f})"
         evidence = render.evidence_markdown(row.regions, row.warnings, row.kinds)
         return {
             title: f"### {row.rank}. {render.escape(row.name)}", details: f"{facts}\n\n{evidence}",

@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -52,13 +53,14 @@ class Row:
             standard deviations; None when it could not be looked at.
         score: of the look alone, calibrated 0..1, on one scale for all batches.
         mutual: smoothed mutual score, a distance 0..2; None when there is nothing to compare with.
-        over_threshold: whether `score` reaches the profile's threshold.
+        over_threshold: whether `score` reaches `threshold`.
         stands_out: whether `suspicion` reaches STANDS_OUT.
         regions: suspicious places on the picture's map, own and mutual together.
         kinds: (name, probability) of the kinds of defect it could be; none for a normal picture.
         warnings: what was noticed while reading and looking.
         problem: why it could not be looked at, else empty.
         key: of its kept look, empty when there is none.
+        threshold: score from which this picture is called anomalous; None when it could not be looked at.
     """
 
     rank: int
@@ -73,6 +75,7 @@ class Row:
     warnings: tuple[str, ...] = ()
     problem: str = ""
     key: str = ""
+    threshold: float | None = None
 
     @property
     def verdict(self) -> str:
@@ -88,7 +91,7 @@ class Batch:
 
     Attributes:
         rows: most suspicious first, those that could not be looked at last.
-        threshold, threshold_source: of `score`, see `Finding`.
+        threshold, threshold_source: that most pictures have, see `Finding`; each row has its own.
         profile: name of the model.
         notes: what concerns the whole batch, one sentence each.
         seconds: of this run.
@@ -103,6 +106,12 @@ class Batch:
     store: Store
     batch: str
     scale: MapScale | None
+
+    @property
+    def range(self) -> str:
+        """The thresholds of all rows in words: "0.50", or "0.50 to 0.61"."""
+        known = sorted({f"{row.threshold:.2f}" for row in self.rows if row.threshold is not None})
+        return " to ".join(dict.fromkeys((known[0], known[-1]))) if known else f"{self.threshold:.2f}"
 
     def look(self, row: Row) -> Look:
         """The kept look of a row with own and mutual map together, to be drawn; it cannot be asked about.
@@ -294,14 +303,14 @@ def run_batch(
         return Row(
             rank, one.name, far, look.score, float(compared[one.key]) if compared else None,
             over, far >= STANDS_OUT, look.regions, look.kinds if over or far >= STANDS_OUT else (), look.warnings,
-            key=one.key,
+            key=one.key, threshold=look.threshold,
         )  # fmt: skip
 
     good = sorted((one for one in seen if one.key), key=lambda one: (-suspicion[one.key], one.name))
     rows = [row(rank, one) for rank, one in enumerate(good, start=1)]
     rows += [Row(0, one.name, problem=one.problem) for one in seen if not one.key]
     return Batch(
-        tuple(rows), calibration.threshold, calibration.source, made_of.name, (*notes, *_doubts(seen, keys, facts)),
+        tuple(rows), *_usual_threshold(facts, calibration), made_of.name, (*notes, *_doubts(seen, keys, facts)),
         time.perf_counter() - start, store, batch, scale,
     )  # fmt: skip
 
@@ -314,13 +323,23 @@ def fused_look(store: Store, batch: str, key: str, name: str, scale: MapScale | 
     return with_heatmap(look, fuse_map(look.heatmap, store.load_mutual(batch, key), scale), SUSPICIOUS)
 
 
+def _usual_threshold(
+    facts: Mapping[str, tuple[np.ndarray, dict[str, Any]]], calibration: Calibration
+) -> tuple[float, str]:
+    """The threshold that most looks have, and where it comes from; the stored balanced point where there is no look."""
+    known = Counter((one["threshold"], one["threshold_source"]) for _, one in facts.values())
+    return known.most_common(1)[0][0] if known else (calibration.threshold, calibration.source)
+
+
 def _doubts(
     seen: Sequence[Seen], keys: Sequence[str], facts: dict[str, tuple[np.ndarray, dict[str, Any]]]
 ) -> list[str]:
     notes = []
-    thresholds = {facts[key][1]["threshold"] for key in keys}
-    if len(thresholds) > 1:
-        notes.append("Pictures in tiles have a higher threshold than others, since each tile may raise the alarm.")
+    if len({round(facts[key][1]["threshold"], 2) for key in keys}) > 1:
+        notes.append(
+            "Thresholds differ: a known product has its own, and pictures in tiles have a higher one, since each tile "
+            "may raise the alarm."
+        )
     if 0 < len(keys) < FEW:
         notes.append(f"With {len(keys)} different pictures, comparing them says little: trust the score more.")
     if twice := sum(bool(one.key) for one in seen) - len(keys):

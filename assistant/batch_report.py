@@ -24,7 +24,8 @@ from assistant.prompts import kind_words, percent
 from assistant.render import overlay, plain
 
 COLUMNS = (
-    "rank", "file", "verdict", "suspicion", "score", "mutual", "place", "area", "box", "kinds", "warnings", "problem",
+    "rank", "file", "verdict", "suspicion", "score", "threshold", "mutual", "place", "area", "box", "kinds", "warnings",
+    "problem",
 )  # fmt: skip
 """Of the CSV; place, area and box are of the first region."""
 THUMBNAIL_SIDE, OVERLAY_SIDE = 96, 480
@@ -56,6 +57,7 @@ def _row_dict(row: Row) -> dict[str, Any]:
         "verdict": row.verdict,
         "suspicion": _rounded(row.suspicion),
         "score": _rounded(row.score),
+        "threshold": _rounded(row.threshold),
         "mutual": _rounded(row.mutual),
         "regions": [
             {**vars(region), "box": list(region.box)}
@@ -84,7 +86,7 @@ def to_csv(batch: Batch) -> str:
     lines.writerow(COLUMNS)
     for row in batch.rows:
         first = row.regions[0] if row.regions else None
-        numbers = (_shown(value) for value in (row.suspicion, row.score, row.mutual))
+        numbers = (_shown(value) for value in (row.suspicion, row.score, row.threshold, row.mutual))
         lines.writerow([
             row.rank or "", harmless(row.name), row.verdict, *numbers,
             first.place if first else "", _shown(first.area if first else None),
@@ -137,7 +139,7 @@ def where(row: Row) -> str:
 def summary(batch: Batch) -> str:
     """The batch in a sentence."""
     counts = {name: sum(row.verdict == name for row in batch.rows) for name in ("anomalous", "stands out", "not read")}
-    words = f"{len(batch.rows)} pictures: {counts['anomalous']} over the threshold {batch.threshold:.2f}"
+    words = f"{len(batch.rows)} pictures: {counts['anomalous']} over the threshold {batch.range}"
     words += f", {counts['stands out']} more stand out of the batch"
     return words + (f", {counts['not read']} could not be read." if counts["not read"] else ".")
 

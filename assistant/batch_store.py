@@ -26,11 +26,11 @@ from assistant.profiles import Profile
 from assistant.regions import MAX_REGIONS, MIN_AREA, find_regions
 from assistant.tiling import Tiles
 from assistant.types import Look, Region
-from assistant.weights import CALIBRATION_FILE, LOOK_FILE
+from assistant.weights import CALIBRATION_FILE, FAMILIAR_FILE, LOOK_FILE
 
 KEPT_SIDE = 480
 """Longest side of a kept picture and heatmap, pixels."""
-VERSION = 2
+VERSION = 3
 """Of the files: another one makes every picture be looked at anew."""
 
 
@@ -43,7 +43,7 @@ class Kept:
         descriptor: [C] float32 unit vector of the whole picture.
         heatmap: [h, w] float16 0..1, at most KEPT_SIDE long.
         picture: WebP bytes of the picture at the heatmap's size.
-        facts: JSON values: size, score, threshold, warnings, kinds, regions, picture (words).
+        facts: JSON values: size, score, threshold and its source, warnings, kinds, regions, picture (words).
     """
 
     levels: tuple[np.ndarray, ...]
@@ -67,6 +67,7 @@ class Kept:
             heatmap = np.asarray(Image.fromarray(look.heatmap).resize(size, Image.Resampling.BOX))
         facts = {
             "size": list(look.size), "score": look.score, "threshold": look.threshold,
+            "threshold_source": look.threshold_source,
             "warnings": list(look.warnings), "kinds": list(look.kinds),
             "picture": look.picture, "regions": [asdict(region) for region in look.regions], "look_s": look.look_s,
         }  # fmt: skip
@@ -82,6 +83,7 @@ class Kept:
             size=tuple(facts["size"]),
             score=facts["score"],
             threshold=facts["threshold"],
+            threshold_source=facts["threshold_source"],
             heatmap=self.heatmap.astype(np.float32),
             regions=regions,
             thumbnail=thumbnail,
@@ -107,7 +109,7 @@ def with_heatmap(look: Look, heatmap: np.ndarray, threshold: float) -> Look:
 def weights_id(profile: Profile, tiles: Tiles = None) -> str:
     """A short name of a profile's weights, by their content, and of its tiles; missing files count as empty."""
     digest = hashlib.sha256(f"{VERSION} {profile.name} {profile.tower_package} {tiles}".encode())
-    for name in ("config.json", LOOK_FILE, CALIBRATION_FILE):
+    for name in ("config.json", LOOK_FILE, CALIBRATION_FILE, FAMILIAR_FILE):
         file = profile.weights / name
         digest.update(hashlib.sha256(file.read_bytes() if file.is_file() else b"").digest())
     return digest.hexdigest()[:12]

@@ -11,7 +11,7 @@ from statistics import NormalDist
 from typing import Any
 
 from assistant.errors import WeightsError
-from assistant.threshold import DEFAULT_RATE, Normals, gaussian_cut
+from assistant.threshold import DEFAULT_RATE, PRIOR_WEIGHT, Normals, gaussian_cut
 from assistant.types import Verdict
 
 FIRM = 30.0
@@ -74,16 +74,24 @@ class Calibration:
         scale = 1.0 if normals is None else self.held_scale if len(normals) else self.lone_scale
         return scale * (self.score_scale * value + self.score_bias)
 
-    def threshold_at(self, rate: float, normals: Sequence[float] | None = None) -> float:
+    def threshold_at(
+        self,
+        rate: float,
+        normals: Sequence[float] | None = None,
+        prior: Normals | None = None,
+        weight: float = PRIOR_WEIGHT,
+    ) -> float:
         """The score from which a picture is called anomalous at a false-alarm rate, 0..1.
 
         Args:
             rate: share of the normal pictures that may be called anomalous, over 0 and under 1.
             normals: fused logits of normal pictures held against the references, none of a single reference; None
                 without references.
+            prior: what normals of this very product score, None where that is not known.
+            weight: how many pictures that was measured on.
         """
         held = [] if normals is None else [self.logit(value, normals) for value in normals]
-        return sigmoid(gaussian_cut(held, rate, self._normals(normals)))
+        return sigmoid(gaussian_cut(held, rate, prior or self._normals(normals), max(weight, PRIOR_WEIGHT)))
 
     def threshold_of_most(self, threshold: float, count: int) -> float:
         """The threshold 0..1 for the highest of `count` scores that keeps the false-alarm rate of one at `threshold`.

@@ -25,6 +25,7 @@ from assistant.loading import Loaded, compose
 from assistant.memory import assemble, doubt_of, see, strangeness
 from assistant.memory_file import load_memory, save_memory
 from assistant.modeling import LookTokens, as_batch
+from assistant.operating_point import operating_point
 from assistant.picture import picture_facts
 from assistant.processing import resize
 from assistant.profiles import read_profile
@@ -33,7 +34,7 @@ from assistant.reference import References
 from assistant.regions import MIN_AREA, find_regions
 from assistant.runtime import TextRuntime, TransformersRuntime
 from assistant.sources import Source, as_media, checked_question
-from assistant.threshold import DEFAULT_RATE, checked_rate
+from assistant.threshold import checked_rate
 from assistant.tiles import look_closer, tile_boxes
 from assistant.tiling import Tiles
 from assistant.types import MAX_MAP_SIDE, MAX_REFERENCES, SUSPICIOUS, Finding, Look, Timings
@@ -191,11 +192,12 @@ class Inspector(LooksAtClips):
             array.flags.writeable = False
         tokens = {name: value[0].numpy() for name, value in vars(output.tokens).items() if value is not None}
         regions = find_regions(heatmap, thumbnail, SUSPICIOUS, size, least)
-        threshold, threshold_source = self.threshold(memory, rate)
+        descriptor = F.normalize(output.tokens.seen, dim=1)
+        threshold, threshold_source = self.threshold(memory, rate, descriptor)
         if tiled:
             threshold = self.calibration.threshold_of_most(threshold, tiled.count)
             threshold_source += f", for the highest of {tiled.count} views"
-        doubt = doubt_of(F.normalize(output.tokens.seen, dim=1), memory, self.calibration, self.familiar)
+        doubt = doubt_of(descriptor, memory, self.calibration, self.familiar)
         look = Look(
             size=size,
             score=self.calibration.score(float(output.score_logit[0]), memory.normals if memory else None),
@@ -230,26 +232,20 @@ class Inspector(LooksAtClips):
         """
         return self.look(as_views([as_media(source) for source in sources]), references, rate=rate, tiles=tiles)
 
-    def threshold(self, memory: References | None = None, rate: float | None = None) -> tuple[float, str]:
+    def threshold(
+        self, memory: References | None = None, rate: float | None = None, descriptor: torch.Tensor | None = None
+    ) -> tuple[float, str]:
         """The score from which a picture is called anomalous, 0..1, and a sentence saying where it comes from.
 
         Args:
             memory: the references, None without.
             rate: as in `look`.
+            descriptor: [1, D] unit vector of the picture, see `memory.describe`: a known product has its own threshold.
 
         Raises:
             RateError: the rate is out of range.
         """
-        rate = checked_rate(rate)
-        if memory is None and rate is None:
-            return self.calibration.threshold, self.calibration.source
-        rate = DEFAULT_RATE if rate is None else rate
-        threshold = self.calibration.threshold_at(rate, memory.normals if memory else None)
-        asked = f"{100 * rate:.2g} % false alarms"
-        if memory is None:
-            return threshold, f"{asked} on normal pictures of other products"
-        noun = "reference" if memory.count == 1 else "references"
-        return threshold, f"{asked}, from {memory.count} normal {noun} and normal pictures of other products"
+        return operating_point(self.calibration, self.familiar, descriptor, memory, checked_rate(rate))
 
     def ask(
         self,

@@ -174,12 +174,12 @@ def doubt_of(descriptor: Tensor, memory: References | None, calibration: Calibra
 
 
 def strangeness(look: Look, familiar: Familiar | None) -> tuple[str, ...]:
-    """NEW_TO_ME for a look at a picture, without references, that lies as far from all known ones as a new product."""
+    """NEW_TO_ME for a look at a picture, without references, of no known product and far from all that is known."""
     alone = not look.references and not look.doubt and look.clip is None and not look.views
     if familiar is None or not alone or "visual" not in look.tokens:
         return ()
     seen = F.normalize(torch.from_numpy(look.tokens["visual"]).float().mean(dim=0, keepdim=True), dim=1)
-    return (NEW_TO_ME,) if familiar.distance(seen) > familiar.far else ()
+    return (NEW_TO_ME,) if familiar.distance(seen) > familiar.new and not familiar.known(seen) else ()
 
 
 def joined(parts: Sequence[References], count: int) -> References:

@@ -30,7 +30,7 @@ from assistant.reference import References
 from assistant.threshold import DEFAULT_RATE
 from assistant.weights import CALIBRATION_FILE, FAMILIAR_FILE
 from data.schema import Record
-from finetune.dataset import shrink_mask
+from finetune.dataset import mask_at
 from finetune.records import training_records
 from finetune.references import calibrate_references
 
@@ -88,7 +88,7 @@ def calibrate_look(inspector: Inspector, records: list[Record]) -> Calibration:
         output = _look(inspector, record)
         logits.append(float(output.score_logit[0]))
         maps.append(output.heatmap_logits[0, 0].float().numpy())
-        masks.append(_mask_at(record, maps[-1].shape))
+        masks.append(mask_at(record, maps[-1].shape))
     both = two_sided(records)
     scale, bias = platt([logits[i] for i in both], [records[i] for i in both])
     normal = [(records[i].dataset, maps[i]) for i in range(len(records)) if records[i].label == 0]
@@ -244,17 +244,6 @@ def _share_above(values: np.ndarray, cuts: np.ndarray) -> np.ndarray:
 def _look(inspector: Inspector, record: Record) -> object:
     with torch.inference_mode():
         return inspector.model.look(inspector.processor.pixels(record.read_image()))
-
-
-def _mask_at(record: Record, shape: tuple[int, int]) -> np.ndarray | None:
-    """The exact mask of an anomalous record at a map's size, or None."""
-    if record.label == 0 or record.supervision != "mask":
-        return None
-    mask = record.read_mask()
-    if mask is None:
-        return None
-    share = shrink_mask(mask, shape[::-1])
-    return share if share.any() else None
 
 
 if __name__ == "__main__":

@@ -268,6 +268,17 @@ def shrink_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.asarray(Image.fromarray(mask.astype(np.float32)).resize(size, Image.Resampling.BOX)) > 0.25
 
 
+def mask_at(record: Record, shape: tuple[int, int]) -> np.ndarray | None:
+    """The exact mask of an anomalous record at a map's size, [h, w] bool; None where it is not known or empty."""
+    if record.label == 0 or record.supervision != "mask":
+        return None
+    mask = record.read_mask()
+    if mask is None:
+        return None
+    share = shrink_mask(mask, (shape[1], shape[0]))
+    return share if share.any() else None
+
+
 def shrink_weight(weight: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """[H, W] float32 to `size` = (w, h), nearest pixel; writable."""
     return np.array(Image.fromarray(weight).resize(size, Image.Resampling.NEAREST))

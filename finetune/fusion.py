@@ -41,8 +41,8 @@ from finetune.gain_cases import (
     products_of,
 )
 from finetune.gain_choices import choose
+from finetune.known_products import OWN_SET
 from finetune.records import training_records
-from finetune.references import OWN_SET
 from finetune.stage import new_model
 
 Judge = LookModel | OneVisionLook

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -29,10 +30,12 @@ from assistant.modeling import LookModel
 from assistant.profiles import read_profile
 from assistant.reference import top_mean
 from data.schema import Record
-from finetune.features import feature_files, make_features, read_batch
+from finetune.dataset import mask_at
+from finetune.features import feature_files
+from finetune.gain_cases import PlainSight
 from finetune.look import fit
-from finetune.records import RecordSamples, training_records
-from finetune.stage import LookStage, as_tensors, hide_own_residual, new_model
+from finetune.records import training_records
+from finetune.stage import new_model
 
 GROUPS = (
     ("ksdd", "elpv", "leather"),
@@ -63,33 +66,39 @@ class Fold(StrEnum):
     report = "val"
 
 
-def judge(stage: LookStage, files: list[Path], hide_own: bool = False) -> list[dict[str, float | str | None]]:
-    """Scores of single pictures from their cached features.
+def judge(model: LookModel, records: list[Record], hide_own: bool = False) -> list[dict[str, float | str | None]]:
+    """Scores of pictures, looked at as in use: the mean over mirror images, odd patches counted.
+
+    Args:
+        model: with its tower.
+        records: the pictures.
+        hide_own: without the residual of each picture against itself.
 
     Returns:
         One row a picture: dataset, label, scores by name, and pixel_auroc of its own map where it has a mask.
     """
     rows = []
-    stage.eval()
-    for file in tqdm(files, desc="judge", unit="picture"):
-        batch = read_batch(file)
-        tensors = as_tensors(batch, {})
-        if hide_own:
-            hide_own_residual(tensors)
+    model.eval()
+    sight = PlainSight(model.config.vision_config)
+    for record in tqdm(records, desc="judge", unit="picture"):
         with torch.inference_mode():
-            output = stage.judge(tensors)
+            features = model.see(sight.pixels(record.read_image()))
+            differences = model.compare(features, None)
+            if hide_own:
+                hidden = tuple(torch.cat([maps[:, :1] * 0, maps[:, 1:]], dim=1) for maps in differences.maps)
+                differences = replace(differences, maps=hidden)
+            output = model.decide(features, differences)
         logits = output.heatmap_logits.float()
         scores = {"fused": output.score_logit, "map": output.map_logit, "selector": output.selector_logit}
         scores |= {f"top {share:.2%}": top_mean(logits, share) for share in POOLINGS}
-        mask = (batch.target[0, 0] > 0.25).numpy()
+        mask = mask_at(record, logits.shape[-2:])
         pixel = None
-        if batch.weight.any() and mask.any() and not mask.all():
+        if mask is not None and not mask.all():
             pixel = float(roc_auc_score(mask.ravel(), logits.numpy().ravel()))
-        (origin,) = batch.origins
         rows.append(
             {
-                "dataset": origin.dataset,
-                "label": origin.label,
+                "dataset": record.dataset,
+                "label": record.label,
                 "pixel": pixel,
                 **{name: float(value[0]) for name, value in scores.items()},
             }
@@ -132,11 +141,11 @@ def main(
     rows = []
     for number, group in groups_in(records):
         model = new_model(chosen)
-        unseen = [record for record in records if record.dataset in group]
-        held = make_features(model, RecordSamples(unseen, model.config.vision_config), out / f"{on}-{number}", on)
+        tower = model.tower  # the training goes without
         torch.manual_seed(0)
         stage_of(model, files, group, out / f"{variant}-{number}", steps, variant)
-        rows += judge(LookStage(model), held, variant is Variant.no_own)
+        model.tower = tower
+        rows += judge(model, [record for record in records if record.dataset in group], variant is Variant.no_own)
     result = table_of(rows)
     names = list(next(iter(result.values())))
     mean = {}

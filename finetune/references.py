@@ -12,19 +12,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from sklearn.cluster import KMeans
 from torch import Tensor
 from tqdm import tqdm
 
 from assistant.calibration import Calibration
-from assistant.familiar import Familiar
+from assistant.familiar import WAYS, Familiar
 from assistant.inspector import Inspector
 from assistant.memory import Seen, assemble, describe, judged, see
 from assistant.threshold import DEFAULT_RATE, Normals, conformal_cut, gaussian_cut
 from data.photos import photographs
 from data.products import draw_product
 from data.schema import Record
+from finetune.known_products import OWN_SET, balanced_points, familiar_of, sets_of
 
 SHOTS = (1, 2, 4, 8)
 """How many references are drawn."""
@@ -38,15 +37,6 @@ OWN = 60
 """Pictures of our own whose descriptors are kept."""
 MISTAKEN = 0.01
 """Share of pictures that may be held for another product than their references."""
-CENTRES = 4
-"""Groups of pictures of each set that a model keeps in mind."""
-STRANGE = 0.99
-"""Share of the pictures of each known set, the most varied one too, that must not be unlike all that is known."""
-HOME = 0.9
-"""Share of a set's pictures, mean over the sets, that lies as near to the set's middles as a known product does."""
-LEAST_RAMP = 0.05
-"""Distance between a known and a new product at least."""
-OWN_SET = "own"
 Product = tuple[str, str]
 
 
@@ -223,50 +213,35 @@ def _share_beyond(values: np.ndarray, cuts: np.ndarray) -> np.ndarray:
     return (values[:, None] > cuts).mean(axis=0)
 
 
-def familiar_of(descriptors: Mapping[tuple[str, str, int], Tensor], seed: int = 0) -> Familiar:
-    """Middles of each set's pictures, and the distance within which other pictures of every set lie from such middles.
+def normals_of_sets(
+    sets: Sequence[str],
+    alone: Mapping[Product, Sequence[float]],
+    held: Sequence[Held],
+    scales: Mapping[str, float],
+) -> Tensor:
+    """`Familiar.normals` of the sets in this order.
 
-    What lies farther is strange: a picture of no product at all, or of one unlike all that was learned from. How far a
-    set lies from all the others says what is new without being strange.
+    Args:
+        sets: names of the products.
+        alone, held: of `measure`.
+        scales: of WAYS, by which logits are multiplied.
     """
-    sets: dict[str, list[Tensor]] = defaultdict(list)
-    for (dataset, _, _), group in descriptors.items():
-        sets[dataset].append(group)
-    pictures = {name: torch.cat(groups) for name, groups in sets.items()}
-    centres = {OWN_SET: pictures.pop(OWN_SET)} if OWN_SET in pictures else {}  # each of them a scene of its own
-    for name, group in pictures.items():
-        centres[name] = _middles(group, seed)
-    own, away = {}, {}
-    for name, group in pictures.items():
-        others = torch.cat([middle for other, middle in centres.items() if other != name] or [centres[name]])
-        own[name], away[name] = (1 - (group @ middles.T).amax(dim=1) for middles in (centres[name], others))
-    farthest = max((float(_unseen(group, seed).quantile(STRANGE)) for group in pictures.values()), default=0.0)
-    near = float(np.mean([distances.quantile(HOME) for distances in own.values()])) if own else 0.0
-    far = min((float(distances.median()) for distances in away.values()), default=near)
-    learned = torch.cat([torch.full((len(middles),), name != OWN_SET) for name, middles in centres.items()])
-    return Familiar(torch.cat(list(centres.values())), farthest, learned, near, max(far, near + LEAST_RAMP))
-
-
-def _unseen(group: Tensor, seed: int, seeds: int = 4) -> Tensor:
-    """Distances of a set's pictures [n, D] to the middles of other pictures of it, each half by the other: [seeds n].
-
-    Middles lie nearer to the pictures that they were made of, the more so the more varied a set is.
-    """
-    if len(group) < 2:
-        return torch.zeros(1)
-    rng, found = np.random.default_rng(seed), []
-    for _ in range(seeds):
-        order = rng.permutation(len(group))
-        halves = order[: len(order) // 2], order[len(order) // 2 :]
-        for near, far in (halves, halves[::-1]):
-            found.append(1 - (group[far] @ _middles(group[near], seed).T).amax(dim=1))
-    return torch.cat(found)
-
-
-def _middles(group: Tensor, seed: int) -> Tensor:
-    """Unit vectors [k, D], at most CENTRES, about which descriptors [n, D] lie."""
-    fitted = KMeans(min(CENTRES, len(group)), n_init=2, random_state=seed).fit(group.double().numpy())
-    return F.normalize(torch.from_numpy(fitted.cluster_centers_).float(), dim=1)
+    normals = torch.full((len(sets), len(WAYS), 4), torch.nan, dtype=torch.float64)
+    for row, name in enumerate(sets):
+        groups: dict[str, dict[Product, list[float]]] = {way: defaultdict(list) for way in WAYS}
+        for product, values in alone.items():
+            if product[0] == name:
+                groups["alone"][product] += values
+        for one in held:
+            if one.product[0] == name:
+                groups["lone" if one.shots == 1 else "held"][one.product] += one.unseen
+        for place, way in enumerate(WAYS):
+            pictures = sum(len(values) for product, values in alone.items() if product in groups[way])
+            if pictures >= LEAST:
+                prior = prior_of(groups[way])
+                numbers = [scales[way] * value for value in (prior.mean, prior.between, prior.within)]
+                normals[row, place] = torch.tensor([*numbers, pictures])
+    return normals
 
 
 def calibrate_references(
@@ -284,6 +259,12 @@ def calibrate_references(
     alone, held = measure(inspector, held_out)
     normal, lone, against = prior_of(alone), held_prior(held, lone=True), held_prior(held, lone=False)
     held_scale, lone_scale = scales_of(normal, held)
+    names = [name for name in sets_of(descriptors) if name != OWN_SET]
+    scales = dict(zip(WAYS, (1.0, lone_scale, held_scale), strict=True))
+    tipping, counts = balanced_points(inspector, held_out, names)
+    inspector.familiar = replace(
+        inspector.familiar, tipping=tipping, judged=counts, normals=normals_of_sets(names, alone, held, scales)
+    )
     calibration = replace(
         inspector.calibration,
         normal_mean=normal.mean, normal_between=normal.between, normal_within=normal.within,

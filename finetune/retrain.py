@@ -24,7 +24,7 @@ import typer
 from assistant.calibration import Calibration
 from assistant.command import run
 from assistant.errors import CorrectionError, RecordError
-from assistant.familiar import Familiar
+from assistant.familiar import SCENE, Familiar
 from assistant.modeling import LookModel
 from assistant.profiles import Profile, read_profile
 from assistant.versions import FACTS_FILE, SHIPPED, joined, resolved, split_name, use, version_folder
@@ -240,8 +240,8 @@ def widen_familiar(chosen: Profile, folder: Path, features: Path) -> None:
             seen.append(F.normalize(model.judge(batch.features, batch.residuals).tokens.seen, dim=1))
     known = Familiar.load(file, seen[0].shape[1])
     centres = torch.cat([known.centres, *seen])
-    learned = torch.cat([known.learned, torch.zeros(len(centres) - len(known.centres), dtype=torch.bool)])
-    replace(known, centres=centres, learned=learned).save(file)
+    products = torch.cat([known.products, torch.full((len(centres) - len(known.centres),), SCENE)])
+    replace(known, centres=centres, products=products).save(file)
 
 
 def table(facts: dict[str, Any]) -> None:

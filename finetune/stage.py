@@ -44,7 +44,7 @@ def new_model(profile: Profile) -> LookModel:
     model = LookModel(config)
     fill_tower(model.tower.backbone, config.vision_config.backbone, profile.tower_package)
     model.tower.fold()
-    return model
+    return model.eval()  # a trainer turns dropout on by itself; whoever judges must not
 
 
 class BatchDataset(Dataset):

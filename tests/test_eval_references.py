@@ -12,6 +12,7 @@ from PIL import Image
 
 from assistant import command
 from assistant.errors import RecordError
+from assistant.familiar import SCENE
 from assistant.reference import directions
 from data.readers import read_manifest
 from eval import compared, references
@@ -22,7 +23,8 @@ from eval.references import numbers, rows_of
 from finetune import calibrate
 from finetune import references as fitting
 from finetune.calibrate import LEAST_WORD_SCALE, words_and_look
-from finetune.references import Held, attained, familiar_of, match_cut, prior_of
+from finetune.known_products import familiar_of
+from finetune.references import Held, attained, match_cut, prior_of
 from tests.test_memory import picture
 from tests.tiny import tiny_inspector
 
@@ -235,8 +237,13 @@ def test_fitting_references_on_a_tiny_set(data, monkeypatch):
     records = [record for record in read_manifest(data) if record.dataset == "stripes"]
     calibration, familiar, rates = calibrate.calibrate_references(tiny_inspector(), records, records)
     assert calibration.normal_within > 0 and calibration.held_within > 0 and 0 < calibration.match_cut < 2
-    assert calibration.lone_within > 0 and familiar.near < familiar.far and familiar.learned.sum() > 0
+    assert calibration.lone_within > 0 and bool((familiar.near < familiar.far).all())
     assert familiar.centres.shape[1] == 320 and set(rates["gaussian"]) == {1, 2}
+    (product,), (judged,) = set(familiar.products.tolist()) - {SCENE}, familiar.judged.tolist()
+    assert judged == len(records) and len(familiar.tipping) == 1 and float(familiar.tipping[0]) >= 0
+    for way, prior in (("alone", "normal"), ("lone", "lone"), ("held", "held")):  # it is the only product
+        own, count = familiar.normals_of(product, way)
+        assert own.mean == pytest.approx(getattr(calibration, f"{prior}_mean"), abs=1e-6) and count >= 4
 
 
 def test_logits_that_scatter_more_with_references_are_scaled_down():

@@ -30,14 +30,15 @@ from finetune.chat import PRODUCTS, ChatTrainer, ConversationDataset, collate, f
 from finetune.checkpoint import MARKER, MarkComplete, last_complete
 from finetune.dataset import LookDataset, Mix, cut_window, shrink_mask
 from finetune.features import choose, feature_files, make_features, read_batch
+from finetune.gain_cases import PlainSight
 from finetune.kinds import facts_of as facts_of_kinds
 from finetune.kinds import fit_kinds
 from finetune.leave_out import GROUPS, judge, table_of
 from finetune.look import cached, fit
 from finetune.looks import KnownLook, make_looks, read_looks
 from finetune.losses import dice_loss, focal_loss
-from finetune.records import TEXTILE, RecordSamples, training_records
-from finetune.stage import BatchDataset, LookStage, mix_styles
+from finetune.records import TEXTILE, training_records
+from finetune.stage import BatchDataset, mix_styles
 from tests.tiny import tiny_model
 
 logging.disable_progress_bar()
@@ -367,15 +368,18 @@ def test_every_set_is_left_out_once():
     assert not any(name.startswith("mvtec") for name in left)
 
 
-def test_judging_reads_single_pictures_and_ranks_them_by_set(features, tmp_path):
+def test_judging_looks_at_pictures_and_ranks_them_by_set(tmp_path):
     model, _ = tiny_model()
     records = []
     for name, label in (("a", 0), ("a", 1), ("b", 1)):
         file = tmp_path / f"{name}{label}.png"
         Image.fromarray(np.random.default_rng(label).integers(0, 255, (96, 128, 3), dtype=np.uint8)).save(file)
         records.append(Record(file, label, name, "c"))
-    files = make_features(model.look_model, RecordSamples(records, model.config.vision_config), tmp_path / "val")
-    rows = judge(LookStage(model.look_model), files)
+    rows = judge(model.look_model, records)
+    with torch.inference_mode():
+        seen = model.look(PlainSight(model.config.vision_config).pixels(records[1].read_image()))
+    assert rows[1]["fused"] == pytest.approx(float(seen.score_logit), abs=1e-5)  # as in use
+    assert judge(model.look_model, records[:1], True)[0]["fused"] != rows[0]["fused"]
     assert [(row["dataset"], row["label"]) for row in rows] == [("a", 0), ("a", 1), ("b", 1)]
     table = table_of(rows)
     assert table["a"]["fused"] in (0.0, 1.0) and table["b"]["fused"] is None and table["a"]["pixel"] is None

@@ -14,13 +14,12 @@ from safetensors.torch import load_file, save_file
 from assistant import memory as memory_module
 from assistant.calibration import Calibration
 from assistant.errors import MediaError, MemoryFileError, RateError
-from assistant.familiar import Familiar
 from assistant.inspector import Inspector
 from assistant.memory import NEW_TO_ME, _odd, _strangers, distance_to
 from assistant.prompts import says_yes, words_match_map
 from assistant.reference import VARIANTS, residuals
 from assistant.types import MAX_REFERENCES, Region
-from tests.tiny import tiny_inspector
+from tests.tiny import one_product, tiny_inspector
 
 SPOT = Region((0, 0, 9, 9), "top left", 0.02, 0.9, 0.7, "darker", "compact")
 
@@ -101,7 +100,7 @@ def test_how_far_a_product_is_known_comes_from_what_the_model_knows():
     model = tiny_inspector()
     pictures = [picture(0), picture(1)]
     centres = model.remember(pictures).descriptors
-    model.familiar = Familiar(centres, 0.5, torch.ones(2, dtype=torch.bool), 0.1, 0.3)
+    model.familiar = one_product(centres, 0.5, 0.3, near=0.1, far=0.3)
     assert model.remember(pictures).known == 1
 
 
@@ -179,7 +178,7 @@ def test_references_of_another_product_are_noticed_and_nothing_is_decided(tiny):
 def test_a_picture_unlike_anything_known_is_left_undecided(tiny):
     model = tiny_inspector()
     known = model.remember([picture(0), picture(1)])
-    model.familiar = Familiar(known.descriptors, 0.01, torch.ones(2, dtype=torch.bool), 0.0, 0.1)
+    model.familiar = one_product(known.descriptors, 0.01, 0.1, near=0.0, far=0.1)
     strange = np.random.default_rng(0).integers(0, 255, (96, 96, 3)).astype(np.uint8)
     assert "unlike anything" in model.look(strange).doubt
     look = model.look(strange)
@@ -203,42 +202,12 @@ def test_a_picture_unlike_anything_known_is_left_undecided(tiny):
 def test_a_picture_as_far_from_all_known_ones_as_a_new_product_is_judged_and_that_is_said():
     model = tiny_inspector()
     known = model.remember([picture(0), picture(1)])
-    model.familiar = Familiar(known.descriptors, 2.0, torch.ones(2, dtype=torch.bool), 0.0, 0.01)
+    model.familiar = one_product(known.descriptors, 2.0, 0.01, near=0.0, far=0.01)
     strange = np.random.default_rng(0).integers(0, 255, (96, 96, 3)).astype(np.uint8)
     look = model.look(strange)
     assert not look.doubt and NEW_TO_ME in model.finding(look, "No.").warnings
     assert NEW_TO_ME not in model.finding(model.look(picture(0)), "No.").warnings
     assert NEW_TO_ME not in model.finding(model.look(strange, [strange]), "No.").warnings  # they are what it knows
-
-
-def test_familiar_is_kept_and_a_bad_file_is_one_sentence(tmp_path):
-    from assistant.errors import WeightsError
-
-    file = tmp_path / "familiar.safetensors"
-    kept = Familiar(F.normalize(torch.randn(3, 5), dim=1), 0.4, torch.tensor([True, True, False]), 0.1, 0.3)
-    kept.save(file)
-    read = Familiar.load(file, 5)
-    assert torch.equal(read.centres, kept.centres) and (read.cut, read.near, read.far) == (0.4, 0.1, 0.3)
-    assert torch.equal(read.learned, kept.learned)
-    assert read.distance(kept.centres[1:2]) == pytest.approx(0, abs=1e-6)
-    with pytest.raises(WeightsError, match="another tower"):
-        Familiar.load(file, 6)
-    file.write_bytes(file.read_bytes()[:40])
-    with pytest.raises(WeightsError, match="damaged"):
-        Familiar.load(file, 5)
-
-
-def test_a_product_is_known_as_far_as_it_is_near_to_a_set_that_was_trained_on():
-    learned = torch.tensor([True, False])
-    kept = Familiar(torch.eye(2, 3), 0.5, learned, near=0.1, far=0.3)
-
-    def at(distance: float) -> torch.Tensor:
-        return torch.tensor([[1 - distance, 0.0, (1 - (1 - distance) ** 2) ** 0.5]])
-
-    assert kept.known(at(0.05)) == 1 and kept.known(at(0.35)) == 0
-    assert kept.known(at(0.2)) == pytest.approx(0.5, abs=1e-5)
-    assert kept.known(torch.cat([at(0.1), at(0.3)])) == pytest.approx(0.5, abs=1e-5)  # of several their mean
-    assert kept.known(torch.tensor([[0.0, 1.0, 0.0]])) == 0  # a corrected picture is no set that was learned
 
 
 def test_the_reference_that_shows_something_else_is_found():

@@ -15,7 +15,7 @@ from transformers.utils import logging
 
 from assistant import load
 from assistant.command import run
-from assistant.familiar import Familiar
+from assistant.familiar import SCENE, Familiar
 from assistant.import_expert import import_expert
 from assistant.memory import NOT_COMPARED
 from assistant.onevision_loading import checkpoint_config
@@ -164,4 +164,4 @@ def test_thresholds_false_alarms_and_words_are_calibrated(weights, plates, capsy
     with torch.inference_mode():
         seen = calibrated.model.look(calibrated.processor.pixels(records[0].read_image())).tokens.seen
     assert (described @ F.normalize(seen, dim=1).T).max() == pytest.approx(1, abs=1e-5)
-    assert familiar.learned.any()
+    assert (familiar.products != SCENE).any()

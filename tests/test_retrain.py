@@ -20,6 +20,7 @@ from data.dials import draw_dial, draw_dials
 from data.schema import Record
 from finetune.corrected import CorrectedSamples, Figures, few, figures_of
 from finetune.retrain import better, holds, keep, main, mixture, read_corrections
+from finetune.stage import new_model
 from tests.tiny import tiny_config
 
 FLAT = Figures(0.8, 0.8, 0.8, 0.2, 0.3, 10)
@@ -67,6 +68,10 @@ def test_a_mixture_lies_between() -> None:
     found = mixture(old, new, 0.25)
     assert found["w"].tolist() == [0.25, 0.25] and int(found["n"]) == 5
     assert mixture(old, new, 1.0)["w"].tolist() == [1, 1]
+
+
+def test_a_model_that_judges_drops_nothing() -> None:
+    assert not any(part.training for part in new_model(read_profile("embedded")).modules())
 
 
 def test_few_takes_evenly_from_each_set_and_label(tmp_path: Path) -> None:

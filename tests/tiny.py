@@ -8,6 +8,7 @@ from transformers import PreTrainedTokenizerFast
 
 from assistant.calibration import Calibration
 from assistant.configuration import LookTwiceConfig
+from assistant.familiar import Familiar
 from assistant.inspector import Inspector
 from assistant.loading import Loaded
 from assistant.modeling import LookTwiceForConditionalGeneration
@@ -63,3 +64,9 @@ def tiny_inspector(**calibration: object) -> Inspector:
     """The public API over the tiny model, with a calibration of these numbers."""
     model, processor = tiny_model()
     return Inspector("tiny", Loaded(model, processor, Calibration(**calibration)))
+
+
+def one_product(centres: torch.Tensor, cut: float, new: float, near: float, far: float) -> Familiar:
+    """What a model knows whose pictures are all of one product."""
+    edges = torch.tensor([near], dtype=torch.float64), torch.tensor([far], dtype=torch.float64)
+    return Familiar(centres, cut, new, torch.zeros(len(centres), dtype=torch.int64), *edges)

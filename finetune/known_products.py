@@ -1,0 +1,119 @@
+"""The products that a model knows: what their pictures look like as wholes, and where their verdicts balance.
+
+Measured on pictures of the training fold by `python -m finetune.calibrate references`; see `assistant.familiar`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from sklearn.cluster import KMeans
+from torch import Tensor
+from tqdm import tqdm
+
+from assistant.familiar import SCENE, Familiar
+from assistant.inspector import Inspector
+from data.schema import Record
+
+CENTRES = 4
+"""Groups of pictures of each set that a model keeps in mind."""
+STRANGE = 0.99
+"""Share of the pictures of each known set, the most varied one too, that must not be unlike all that is known; of one
+set, the share within which pictures are of it at all."""
+HOME = 0.9
+"""Share of a set's pictures that are wholly of it: what varies more reaches farther."""
+SHRUNK = 4
+"""Pictures of either label by which a product's balanced point is drawn to that of all products."""
+LEAST_RAMP = 0.05
+"""Distance between a known and a new product at least."""
+OWN_SET = "own"
+
+
+def sets_of(descriptors: Mapping[tuple[str, str, int], Tensor]) -> dict[str, Tensor]:
+    """Descriptors [n, D] of each set; the order of the sets numbers `Familiar.products`."""
+    sets: dict[str, list[Tensor]] = defaultdict(list)
+    for (dataset, _, _), group in descriptors.items():
+        sets[dataset].append(group)
+    return {name: torch.cat(groups) for name, groups in sorted(sets.items())}
+
+
+def familiar_of(descriptors: Mapping[tuple[str, str, int], Tensor], seed: int = 0) -> Familiar:
+    """Middles of each set's pictures, and the distance within which other pictures of every set lie from such middles.
+
+    What lies farther is strange: a picture of no product at all, or of one unlike all that was learned from. How far a
+    set lies from all the others says what is new without being strange.
+    """
+    pictures = sets_of(descriptors)
+    centres = {OWN_SET: pictures.pop(OWN_SET)} if OWN_SET in pictures else {}  # each of them a scene of its own
+    for name, group in pictures.items():
+        centres[name] = _middles(group, seed)
+    number = {name: index for index, name in enumerate(pictures)} | {OWN_SET: SCENE}
+    away = []
+    for name, group in pictures.items():
+        others = torch.cat([middle for other, middle in centres.items() if other != name] or [centres[name]])
+        away.append(float((1 - (group @ others.T).amax(dim=1)).median()))
+    unseen = [_unseen(group, seed) for group in pictures.values()]
+    near = torch.tensor([float(distances.quantile(HOME)) for distances in unseen], dtype=torch.float64)
+    far = torch.tensor([float(distances.quantile(STRANGE)) for distances in unseen], dtype=torch.float64)
+    return Familiar(
+        torch.cat(list(centres.values())),
+        cut=float(far.max()) if len(far) else 0.0,
+        new=min(away, default=LEAST_RAMP),
+        products=torch.cat([torch.full((len(middles),), number[name]) for name, middles in centres.items()]),
+        near=near,
+        far=torch.maximum(far, near + LEAST_RAMP),
+    )
+
+
+def balanced_points(inspector: Inspector, records: Sequence[Record], sets: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """`tipping` and `judged` of Familiar for the sets in this order, from pictures that no weight was fitted on."""
+    sides: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in sets}
+    labels: dict[str, set[int]] = defaultdict(set)
+    for record in records:
+        labels[record.dataset].add(record.label)
+    told = [record for record in records if len(labels[record.dataset]) == 2 and record.dataset in sides]
+    for record in tqdm(told, desc="known products", unit="picture"):
+        with torch.inference_mode():
+            output = inspector.model.look(inspector.processor.pixels(record.read_image()))
+        sides[record.dataset][record.label].append(inspector.calibration.logit(float(output.score_logit[0])))
+    tipping = torch.tensor([balanced_point(*sides[name]) for name in sets], dtype=torch.float64)
+    return tipping, torch.tensor([len(sides[name][0]) + len(sides[name][1]) for name in sets])
+
+
+def balanced_point(normal: Sequence[float], anomalous: Sequence[float]) -> float:
+    """The calibrated logit half way between the means of both labels, drawn to 0, and 0 where it is lower.
+
+    A known product raises its threshold where its normal pictures look suspicious, and never lowers it: on held-out
+    training pictures lowering it found no more than it cost in false alarms.
+    """
+    count = min(len(normal), len(anomalous))
+    if not count:
+        return 0.0
+    middle = (float(np.mean(normal)) + float(np.mean(anomalous))) / 2
+    return max(0.0, middle * count / (count + SHRUNK))
+
+
+def _unseen(group: Tensor, seed: int, seeds: int = 4) -> Tensor:
+    """Distances of a set's pictures [n, D] to the middles of other pictures of it, each half by the other: [seeds n].
+
+    Middles lie nearer to the pictures that they were made of, the more so the more varied a set is.
+    """
+    if len(group) < 2:
+        return torch.zeros(1)
+    rng, found = np.random.default_rng(seed), []
+    for _ in range(seeds):
+        order = rng.permutation(len(group))
+        halves = order[: len(order) // 2], order[len(order) // 2 :]
+        for near, far in (halves, halves[::-1]):
+            found.append(1 - (group[far] @ _middles(group[near], seed).T).amax(dim=1))
+    return torch.cat(found)
+
+
+def _middles(group: Tensor, seed: int) -> Tensor:
+    """Unit vectors [k, D], at most CENTRES, about which descriptors [n, D] lie."""
+    fitted = KMeans(min(CENTRES, len(group)), n_init=2, random_state=seed).fit(group.double().numpy())
+    return F.normalize(torch.from_numpy(fitted.cluster_centers_).float(), dim=1)
