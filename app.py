@@ -64,14 +64,14 @@ def build(desk: Desk, learning: bool = True) -> Page:
         # undo what the visitor has done meanwhile: followed a link, begun to write.
         nothing = {parts.status: gr.skip()}
 
-        def chat(message: dict[str, Any] | None, talk: Talk | None) -> Changes:
+        def chat(message: dict[str, Any] | None, talk: Talk | None, rules: str | None = None) -> Changes:
             """Answer a message of text and an upload, or several views of one object; first comes the conversation."""
             files, talk = list((message or {}).get("files") or []), talk or Talk(desk)
             text = str((message or {}).get("text") or "").strip()
             if files and talk.lent and not talk.busy:
                 talk.clear_references()  # an example's say nothing about what the visitor has brought
                 yield parts.show_references(talk)
-            yield from turn(talk, text, lambda: read_message(files, talk.views))
+            yield from turn(talk, text, lambda: read_message(files, talk.views), rules)
 
         def example(talk: Talk | None, event: gr.SelectData) -> Changes:
             """Look at the example that was clicked, under its own references, and ask its questions."""
@@ -86,28 +86,28 @@ def build(desk: Desk, learning: bool = True) -> Page:
                 if talk.stop.is_set() or talk.closed:
                     return
 
-        def suggested(question: str, talk: Talk | None) -> Changes:
+        def suggested(question: str, talk: Talk | None, rules: str | None = None) -> Changes:
             """Ask a suggested question."""
-            yield from turn(talk, question, lambda: None)
+            yield from turn(talk, question, lambda: None, rules)
 
-        def again(talk: Talk | None) -> Changes:
+        def again(talk: Talk | None, rules: str | None = None) -> Changes:
             """Ask the last question again."""
-            yield from ask_anew(talk, None)
+            yield from ask_anew(talk, None, rules)
 
-        def edit(talk: Talk | None, event: gr.EditData) -> Changes:
+        def edit(talk: Talk | None, event: gr.EditData, rules: str | None = None) -> Changes:
             """Ask the last question in other words; an older one stays as it is."""
             if talk is None or talk.busy or talk.exchange_of(int(event.index)) is not talk.exchanges[-1]:
                 gr.Info("Only the last question can be changed.")
                 yield {parts.chatbot: talk.messages if talk else []}
             else:
-                yield from ask_anew(talk, str(event.value).strip())
+                yield from ask_anew(talk, str(event.value).strip(), rules)
 
-        def ask_anew(talk: Talk | None, text: str | None) -> Changes:
+        def ask_anew(talk: Talk | None, text: str | None, rules: str | None) -> Changes:
             if talk is not None and talk.busy:
                 raise gr.Error(BUSY, print_exception=False)
             last = talk.take_back() if talk is not None else None
             if last is not None:
-                yield from turn(talk, last.question if text is None else text, lambda: last.media)
+                yield from turn(talk, last.question if text is None else text, lambda: last.media, rules)
 
         def choose(talk: Talk | None, event: gr.SelectData) -> dict[Any, Any]:
             """Show the evidence of the exchange that a message belongs to."""
@@ -118,11 +118,15 @@ def build(desk: Desk, learning: bool = True) -> Page:
             talk.show(exchange)
             return parts.show_exchange(talk, exchange)
 
-        def turn(talk: Talk | None, text: str, given: Given) -> Changes:
-            """One question: what changes on the page, step by step, and whatever happens an end."""
+        def turn(talk: Talk | None, text: str, given: Given, rules: str | None = None) -> Changes:
+            """One question: what changes on the page, step by step, and whatever happens an end.
+
+            The rules come with the question: an event of their box may be on its way still.
+            """
             talk = talk or Talk(desk)
             if talk.busy:
                 raise gr.Error(BUSY, print_exception=False)
+            parts.rules.take(talk, rules)
             talk.busy = True
             try:
                 yield from answer(talk, text, given)
@@ -260,13 +264,14 @@ def build(desk: Desk, learning: bool = True) -> Page:
 
         quiet: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": AT_ONCE}
         hidden: dict[str, Any] = {"api_visibility": "undocumented"}  # programs are offered one endpoint
-        parts.box.submit(chat, [parts.box, parts.talk], parts.changing, api_name="chat", **hidden, **quiet)
+        asked = [parts.talk, parts.rules.box]
+        parts.box.submit(chat, [parts.box, *asked], parts.changing, api_name="chat", **hidden, **quiet)
         parts.gallery.select(example, [parts.talk], parts.changing, api_visibility="private", **quiet)
         parts.stop.click(stop, [parts.talk], None, queue=False, api_name="stop", **hidden)
         for chip in parts.chips.buttons:
-            chip.click(suggested, [chip, parts.talk], parts.changing, api_visibility="private", **quiet)
-        parts.chatbot.retry(again, [parts.talk], parts.changing, api_visibility="private", **quiet)
-        parts.chatbot.edit(edit, [parts.talk], parts.changing, api_visibility="private", **quiet)
+            chip.click(suggested, [chip, *asked], parts.changing, api_visibility="private", **quiet)
+        parts.chatbot.retry(again, asked, parts.changing, api_visibility="private", **quiet)
+        parts.chatbot.edit(edit, asked, parts.changing, api_visibility="private", **quiet)
         each: dict[str, Any] = {"trigger_mode": "multiple", **quiet}  # also while another click is being answered
         parts.chatbot.select(choose, [parts.talk], parts.panel, api_visibility="private", **each)
         parts.views.wire(parts.talk, lambda: Talk(desk), parts.overlay, parts.show_exchange, parts.panel)

@@ -28,20 +28,24 @@ class Rules:
         drafted = "\n".join(look.clip.rules) if look is not None and look.clip is not None else ""
         return {self.box: talk.rules or drafted}
 
+    def take(self, talk: Talk, text: str | None) -> None:
+        """What the box holds when a question is asked; None, from a program that does not send it, changes nothing."""
+        look = talk.shown.look if talk.shown is not None else None
+        if text is None or not (talk.rules or text.strip() != self.show(talk, look)[self.box].strip()):
+            return
+        try:
+            talk.rule(text)
+        except LookTwiceError as error:
+            raise gr.Error(str(error), print_exception=False) from None
+
     def wire(self, talk: gr.State, begin: Callable[[], Talk], quiet: dict[str, Any]) -> None:
         """What is written holds from the next question on; drafted rules that stay as they are do not count as own."""
 
         def rule(text: str, here: Talk | None) -> Talk:
             """Hold clips against these rules of normality from now on."""
             here = here or begin()
-            try:
-                look = here.shown.look if here.shown is not None else None
-                if here.rules or text.strip() != self.show(here, look)[self.box].strip():
-                    here.rule(text)
-            except LookTwiceError as error:
-                raise gr.Error(str(error), print_exception=False) from None
+            self.take(here, text)
             return here
 
-        # as it is written, not only when the box is left: the next question may come with the same click
         typed = [self.box.input, self.box.blur]
         gr.on(typed, rule, [self.box, talk], [talk], api_name="rules", trigger_mode="always_last", **quiet)

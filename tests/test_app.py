@@ -102,7 +102,7 @@ def close(page: Page) -> None:
 
 def chat(client: Client, text: str, *files: Path) -> list[dict[str, Any]]:
     """The conversation after one message."""
-    return end(client.submit({"text": text, "files": [handle_file(file) for file in files]}, api_name="/chat"))[0]
+    return end(client.submit({"text": text, "files": [handle_file(file) for file in files]}, None, api_name="/chat"))[0]
 
 
 def end(job: Job) -> list[Any]:
@@ -137,7 +137,7 @@ def test_a_picture_is_answered_and_a_follow_up_does_not_look_again(served: Serve
 
 
 def test_the_evidence_comes_before_the_words_and_the_verdict_with_the_end(served: Served, cracked: Path) -> None:
-    job = served.client().submit({"text": "", "files": [handle_file(cracked)]}, api_name="/chat")
+    job = served.client().submit({"text": "", "files": [handle_file(cracked)]}, None, api_name="/chat")
     shown = json.dumps(end(job))
     assert "% sure" in shown or "Unsure, " in shown
     assert "threshold" in shown and ("Nothing stands out" in shown or "Place" in shown)
@@ -177,13 +177,13 @@ def test_references_stay_for_the_conversation_and_are_remembered_once(
     _, strip, line = client.predict([handle_file(file) for file in good], api_name="/references")
     assert len(strip["value"] if isinstance(strip, dict) else strip) == 2 and "these 2 pictures" in line
     client.predict(10, api_name="/rate")
-    job = client.submit({"text": "", "files": [handle_file(cracked)]}, api_name="/chat")
+    job = client.submit({"text": "", "files": [handle_file(cracked)]}, None, api_name="/chat")
     assert "10 % false alarms, from 2 normal references" in json.dumps(end(job))
     chat(client, "Where is it?")
     chat(client, "And here?", cracked)
     assert served.counting.memories == memories + 1
     client.predict(api_name="/clear_references")
-    job = client.submit({"text": "And now?", "files": []}, api_name="/chat")
+    job = client.submit({"text": "And now?", "files": []}, None, api_name="/chat")
     assert "normal references" not in json.dumps(end(job)[3:])
     assert served.counting.memories == memories + 1
 
@@ -279,7 +279,7 @@ def test_stop_ends_the_answer_and_frees_the_model(
 ) -> None:
     monkeypatch.setattr("assistant.inspector.MAX_WORDS", 120)
     client = served.client()
-    job = client.submit({"text": "Tell me a very long story about a lighthouse.", "files": []}, api_name="/chat")
+    job = client.submit({"text": "Tell me a very long story about a lighthouse.", "files": []}, None, api_name="/chat")
     deadline = time.monotonic() + WAIT
     while len(job.outputs()) < 4:  # question, state, and then words
         assert time.monotonic() < deadline and not job.done()

@@ -38,7 +38,7 @@ class Page(Served):
     def turn(self, client: Client, text: str, *files: Path) -> dict[str, Any]:
         """Conversation and evidence after one message."""
         files_ = [handle_file(file) for file in files]
-        return self.parts(end(client.submit({"text": text, "files": files_}, api_name="/chat")))
+        return self.parts(end(client.submit({"text": text, "files": files_}, None, api_name="/chat")))
 
     def parts(self, shown: list[Any]) -> dict[str, Any]:
         player, timeline, keys, rules = (value_of(one) for one in shown[-4:])
@@ -167,6 +167,9 @@ def test_a_normal_clip_gives_rules_and_own_rules_take_their_place(
     assert shown["rules"] == "Only squares; nothing goes left"
     with pytest.raises(AppError, match="characters"):
         client.predict("x" * (MAX_RULES + 1), api_name="/rules")
+    # what the box holds comes with the question, whether or not its own event has arrived
+    job = client.submit({"text": "And then?", "files": []}, "Only discs", api_name="/chat")
+    assert "Rules of normality:** Only discs." in words(spotted.parts(end(job))["chat"][-1])
     shown = spotted.turn(client, "", cracked)  # looked at by itself, and that is said
     assert "sure" in words(shown["chat"][-1]) and ALONE in shown["evidence"]
 

@@ -48,11 +48,11 @@ def test_sixteen_visitors_get_their_own_answers_in_order_and_the_next_one_is_tol
         visitors = [Client(url, verbose=False) for _ in range(MAX_WAITING + 1)]
         jobs, deadline = [], time.monotonic() + WAIT
         for number, visitor in enumerate(visitors[:-1]):
-            jobs.append(visitor.submit({"text": f"Question {number}", "files": []}, api_name="/chat"))
+            jobs.append(visitor.submit({"text": f"Question {number}", "files": []}, None, api_name="/chat"))
             while len(desk._line) <= number:  # in a known order
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
-        late = end(visitors[-1].submit({"text": "Too late", "files": []}, api_name="/chat"))
+        late = end(visitors[-1].submit({"text": "Too late", "files": []}, None, api_name="/chat"))
         assert f"yours would have been number {MAX_WAITING + 1}" in words(late[0][-1])
         echo.gate.set()
         for number, job in enumerate(jobs):
