@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from assistant.inspector import Inspector
-from assistant.memory import Seen, assemble, kept_of, see
+from assistant.memory import Seen, assemble, describe, kept_of, see
 from assistant.processing import fit_size
 from assistant.reference import References, top_mean
 from assistant.vision import VisionFeatures
@@ -112,6 +112,12 @@ class Judge:
             memory = assemble(self.model, seen, self.inspector.calibration, numbers, self.inspector.familiar)
             kept = tuple(records[index] for index in kept_of(self.model, seen))
             return Held(memory, kept, subspace_map(memory.levels))
+
+    def threshold(self, record: Record, memory: References | None, rate: float | None) -> float:
+        """The score from which the assistant calls this picture anomalous; see `Inspector.threshold`."""
+        features = self.tested(record).whole()
+        descriptor = describe(features.tokens[:1], features.grid, self.model.config.visual_grid).cpu()
+        return self.inspector.threshold(memory, rate, descriptor)[0]
 
     def judge(self, record: Record, held: Held | None) -> dict[str, tuple[float, Tensor]]:
         """{way: (calibrated score, or mean of the map's top, and map [h, w])} of one tested picture."""

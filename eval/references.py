@@ -47,12 +47,11 @@ def rows_of(judge: Judge, shots: int, seed: int, ask: bool, rate: float) -> dict
 
     Returns:
         {"product", "shots", "seed", "threshold", "labels": [n], "scores": {way: [n]}, "aupro": {way: value or None},
-        "false_alarms": share of the normals at or above the threshold, or None, and "words": a list with `ask`}.
+        "false_alarms": share of the normals at or above their threshold, or None, and "words": a list with `ask`}.
     """
     drawn = draw(judge.product, shots, seed)
     held = judge.held(drawn) if shots else None
     memory = held.memory if held is not None else None
-    threshold, _ = judge.inspector.threshold(memory, rate)
     taken = {record.image for record in drawn}
     records = [record for record in judge.product.tested if record.image not in taken]
     scores: dict[str, list[float]] = {}
@@ -66,16 +65,18 @@ def rows_of(judge: Judge, shots: int, seed: int, ask: bool, rate: float) -> dict
         if ask:
             words.append(_asked(judge.inspector, record, memory, rate if shots else None))
     labels = [record.label for record in records]
-    normals = [score for score, label in zip(scores[FUSED], labels, strict=True) if label == 0]
+    thresholds = [judge.threshold(record, memory, rate) for record in records]
+    over = [score >= least for score, least in zip(scores[FUSED], thresholds, strict=True)]
+    normals = [called for called, label in zip(over, labels, strict=True) if label == 0]
     return {
         "product": judge.product.name,
         "shots": shots,
         "seed": seed,
-        "threshold": threshold,
+        "threshold": float(np.median(thresholds)),
         "labels": labels,
         "scores": scores,
         "aupro": {way: aupro(known) for way, known in truths.items()},
-        "false_alarms": float(np.mean(np.array(normals) >= threshold)) if normals else None,
+        "false_alarms": float(np.mean(normals)) if normals else None,
         "words": words,
     }
 
