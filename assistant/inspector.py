@@ -274,8 +274,11 @@ class Inspector(LooksAtClips):
 
     def worded(self, look: Look, question: str) -> str:
         """The answer to a question that is not left to the language model, worded from the finding; "" for others."""
-        if look.doubt and asks_verdict(question):
-            return undecided_words(look.regions, look.evidence > 0)
+        if look.clip is None and asks_verdict(question):
+            found = self.finding(look, "")
+            if found.verdict == "unsure":  # a plain yes or no beside it would contradict the panel
+                kinds = () if look.doubt else found.kinds
+                return undecided_words(found.regions, look.evidence > 0, kinds, bool(look.doubt))
         answer = wording(question, look.clip is not None, look.doubt)
         return answer(self.finding(look, "")) if answer else ""
 

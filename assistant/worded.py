@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from assistant.prompts import in_place, percent, places_in
 from assistant.types import Finding, Region, Verdict
 
+LIKELY = 0.5
+"""Probability from which a kind of defect is named though it is not sure that there is one."""
 _THING = r"(?:it|them|(?:this|that|the|these|those|my)(?: (?!reference)[\w-]+){0,2})"
 _USE = r"(?:use|ship|deliver|sell|accept|pass|release|keep|reject|scrap|install|mount|approve)"
 _ASKS_USE = re.compile(
@@ -141,23 +143,30 @@ def spot_words(place: str, finding: Finding) -> str:
     return f"{where} the map marks a spot, {percent(found.area)} of the picture, {found.tone}, {found.shape}.{whole}"
 
 
-def undecided_words(regions: Sequence[Region], leaning: bool) -> str:
-    """The answer to whether something is wrong where nothing can be decided: what it leans to, and what would decide.
+def undecided_words(
+    regions: Sequence[Region], leaning: bool, kinds: Sequence[tuple[str, float]] = (), unknown: bool = False
+) -> str:
+    """The answer to whether something is wrong where the verdict is "unsure": what it leans to, and what would decide.
 
     Args:
         regions: of the look, the most suspicious one first.
         leaning: whether the score lies on the side of an anomaly.
+        kinds: of the look, the likeliest first; named where it is LIKELY.
+        unknown: whether the picture is unlike all that the model can judge.
     """
     if leaning and regions:
         where = f"{in_place(regions[0].place)}, {percent(regions[0].area)} of the picture"
-        said = f"Yes, perhaps: what stands out most is {where}."
+        kind = f", {kinds[0][0]} if anything" if kinds and kinds[0][1] >= LIKELY else ""
+        said = f"Yes, perhaps: what stands out most is {where}{kind}."
     elif leaning:
         said = "Yes, perhaps, though no single place stands out."
     elif regions:
         said = "No, as far as I can tell: what the map marks may be usual."
     else:
         said = "No, as far as I can tell: nothing stands out."
-    return f"{said} I cannot be sure: normal pictures of the same thing would show what is usual."
+    if unknown:
+        return f"{said} I cannot be sure: normal pictures of the same thing would show what is usual."
+    return f"{said} I cannot be sure: a person should look at it."
 
 
 def wording(question: str, clip: bool, doubt: str = "") -> Callable[[Finding], str] | None:

@@ -39,9 +39,9 @@ def answers(inspector: Inspector, looks: Sequence[Look], question: str) -> list[
         biases = [inspector.calibration.first_word_bias(looks[row].evidence) if judged else 0.0 for row in rows]
         written = runtime.answers([prompts[row] for row in rows], max_words=MAX_WORDS, word_biases=biases)
         for row, (words, first) in zip(rows, written, strict=True):
-            said[row] = inspector.worded(looks[row], question) or words
             if question == DEFAULT_QUESTION:
                 inspector.first_words[looks[row]] = first
+            said[row] = inspector.worded(looks[row], question) or words
     return said
 
 

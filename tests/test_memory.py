@@ -199,6 +199,19 @@ def test_a_picture_unlike_anything_known_is_left_undecided(tiny):
     assert not model.look(strange, [strange]).doubt  # with references they are what decides
 
 
+def test_where_the_verdict_is_unsure_the_words_are_too():
+    torn = tiny_inspector(unsure=0.49)  # no probability is far enough from one half
+    look = replace(torn.look(picture(0)), regions=(SPOT,), kinds=(("crack", 0.7), ("hole", 0.2)))
+    for score, beginning in ((0.9, "Yes, perhaps: what stands out most is in the top left"), (0.1, "No, as far as")):
+        said = "".join(torn.ask(replace(look, score=score), "Is anything wrong?"))
+        assert said.startswith(beginning) and said.endswith("I cannot be sure: a person should look at it.")
+        assert (", crack if anything." in said) is (score > 0.5)
+    assert ", crack" not in "".join(torn.ask(replace(look, score=0.9, kinds=(("crack", 0.4),)), "Is anything wrong?"))
+    assert "cannot be sure" not in "".join(torn.ask(look, "Who made it?"))
+    sure = tiny_inspector(unsure=0.0, look_scale=9.0)
+    assert "cannot be sure" not in "".join(sure.ask(replace(look, score=0.9), "Is anything wrong?"))
+
+
 def test_a_picture_as_far_from_all_known_ones_as_a_new_product_is_judged_and_that_is_said():
     model = tiny_inspector()
     known = model.remember([picture(0), picture(1)])
