@@ -108,7 +108,7 @@ class Batch:
     scale: MapScale | None
 
     @property
-    def range(self) -> str:
+    def threshold_words(self) -> str:
         """The thresholds of all rows in words: "0.50", or "0.50 to 0.61"."""
         known = sorted({f"{row.threshold:.2f}" for row in self.rows if row.threshold is not None})
         return " to ".join(dict.fromkeys((known[0], known[-1]))) if known else f"{self.threshold:.2f}"

@@ -139,7 +139,7 @@ def where(row: Row) -> str:
 def summary(batch: Batch) -> str:
     """The batch in a sentence."""
     counts = {name: sum(row.verdict == name for row in batch.rows) for name in ("anomalous", "stands out", "not read")}
-    words = f"{len(batch.rows)} pictures: {counts['anomalous']} over the threshold {batch.range}"
+    words = f"{len(batch.rows)} pictures: {counts['anomalous']} over the threshold {batch.threshold_words}"
     words += f", {counts['stands out']} more stand out of the batch"
     return words + (f", {counts['not read']} could not be read." if counts["not read"] else ".")
 

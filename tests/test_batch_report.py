@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,11 @@ def test_json_has_every_row(batch: Batch) -> None:
     assert report["pictures"] == 6 and report["not_read"] == 1
     assert [row["rank"] for row in report["rows"]] == [1, 2, 3, 4, 5, 0]
     assert report["rows"][-1]["problem"] and report["rows"][-1]["suspicion"] is None
+    thresholds = [row["threshold"] for row in report["rows"][:-1]]
+    assert report["rows"][-1]["threshold"] is None and len(set(thresholds)) == 1
+    assert f"over the threshold {thresholds[0]:.2f}," in summary(batch)
+    known = replace(batch, rows=(replace(batch.rows[0], threshold=0.75), *batch.rows[1:]))
+    assert f"over the threshold {thresholds[0]:.2f} to 0.75," in summary(known)
     assert summary(batch).startswith("6 pictures:") and "1 could not be read" in summary(batch)
 
 
