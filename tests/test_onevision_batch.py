@@ -102,5 +102,5 @@ def test_the_threshold_of_a_picture_in_tiles_is_its_own(pictures, tmp_path, monk
         alone = inspector.look(tmp_path / "parts" / row.name, tiles=128)
         assert row.score == pytest.approx(alone.score, abs=1e-5)
         assert row.over_threshold == (row.score >= alone.threshold)
-        assert batch.look(row).threshold == pytest.approx(alone.threshold)
-    assert any("higher threshold" in note for note in batch.notes)
+        assert row.threshold == batch.look(row).threshold == pytest.approx(alone.threshold)
+    assert any("Thresholds differ" in note for note in batch.notes)
