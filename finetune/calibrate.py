@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import torch
 import typer
 from sklearn.linear_model import LogisticRegression
 from tqdm import tqdm
@@ -31,7 +30,8 @@ from assistant.threshold import DEFAULT_RATE
 from assistant.weights import CALIBRATION_FILE, FAMILIAR_FILE
 from data.schema import Record
 from finetune.dataset import mask_at
-from finetune.records import training_records
+from finetune.known_products import look_at_record
+from finetune.records import training_records, two_sided
 from finetune.references import calibrate_references
 
 LIT_NORMAL = 0.004
@@ -85,7 +85,7 @@ def calibrate_look(inspector: Inspector, records: list[Record]) -> Calibration:
     """Platt scaling of the image logit with every set and label of equal weight; the map's bias."""
     logits, maps, masks = [], [], []
     for record in tqdm(records, desc="looks", unit="picture"):
-        output = _look(inspector, record)
+        output = look_at_record(inspector, record)
         logits.append(float(output.score_logit[0]))
         maps.append(output.heatmap_logits[0, 0].float().numpy())
         masks.append(mask_at(record, maps[-1].shape))
@@ -190,14 +190,6 @@ def words_and_look(
     return float(weights[0]), float(bias / weights[0]), float(weights[1])
 
 
-def two_sided(records: list[Record]) -> list[int]:
-    """Numbers of the records whose set has both labels."""
-    labels: dict[str, set[int]] = defaultdict(set)
-    for record in records:
-        labels[record.dataset].add(record.label)
-    return [number for number, record in enumerate(records) if len(labels[record.dataset]) == 2]
-
-
 def platt(values: list[float], records: list[Record]) -> tuple[float, float]:
     """(scale, bias) of p = sigmoid(scale * value + bias), every (set, label) group of equal weight (Platt 1999)."""
     (scale,), bias = _logistic(np.array(values)[:, None], records)
@@ -239,11 +231,6 @@ def pixel_cut(normal: list[tuple[str, np.ndarray]], known: list[tuple[str, np.nd
 def _share_above(values: np.ndarray, cuts: np.ndarray) -> np.ndarray:
     ordered = np.sort(values.ravel())
     return 1 - np.searchsorted(ordered, cuts) / max(1, ordered.size)
-
-
-def _look(inspector: Inspector, record: Record) -> object:
-    with torch.inference_mode():
-        return inspector.model.look(inspector.processor.pixels(record.read_image()))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,9 @@ from tqdm import tqdm
 
 from assistant.familiar import SCENE, Familiar
 from assistant.inspector import Inspector
+from assistant.modeling import LookOutput
 from data.schema import Record
+from finetune.records import two_sided
 
 CENTRES = 4
 """Groups of pictures of each set that a model keeps in mind."""
@@ -69,17 +71,19 @@ def familiar_of(descriptors: Mapping[tuple[str, str, int], Tensor], seed: int = 
     )
 
 
+def look_at_record(inspector: Inspector, record: Record) -> LookOutput:
+    """What the model makes of a record's picture without references."""
+    with torch.inference_mode():
+        return inspector.model.look(inspector.processor.pixels(record.read_image()))
+
+
 def balanced_points(inspector: Inspector, records: Sequence[Record], sets: Sequence[str]) -> tuple[Tensor, Tensor]:
     """`tipping` and `judged` of Familiar for the sets in this order, from pictures that no weight was fitted on."""
     sides: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in sets}
-    labels: dict[str, set[int]] = defaultdict(set)
-    for record in records:
-        labels[record.dataset].add(record.label)
-    told = [record for record in records if len(labels[record.dataset]) == 2 and record.dataset in sides]
+    told = [records[number] for number in two_sided(records) if records[number].dataset in sides]
     for record in tqdm(told, desc="known products", unit="picture"):
-        with torch.inference_mode():
-            output = inspector.model.look(inspector.processor.pixels(record.read_image()))
-        sides[record.dataset][record.label].append(inspector.calibration.logit(float(output.score_logit[0])))
+        score = float(look_at_record(inspector, record).score_logit[0])
+        sides[record.dataset][record.label].append(inspector.calibration.logit(score))
     tipping = torch.tensor([balanced_point(*sides[name]) for name in sets], dtype=torch.float64)
     return tipping, torch.tensor([len(sides[name][0]) + len(sides[name][1]) for name in sets])
 

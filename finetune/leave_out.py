@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -35,7 +34,7 @@ from finetune.features import feature_files
 from finetune.gain_cases import PlainSight
 from finetune.look import fit
 from finetune.records import training_records
-from finetune.stage import new_model
+from finetune.stage import hide_own_residual, new_model
 
 GROUPS = (
     ("ksdd", "elpv", "leather"),
@@ -85,8 +84,7 @@ def judge(model: LookModel, records: list[Record], hide_own: bool = False) -> li
             features = model.see(sight.pixels(record.read_image()))
             differences = model.compare(features, None)
             if hide_own:
-                hidden = tuple(torch.cat([maps[:, :1] * 0, maps[:, 1:]], dim=1) for maps in differences.maps)
-                differences = replace(differences, maps=hidden)
+                hide_own_residual({f"residual{number}": maps for number, maps in enumerate(differences.maps)})
             output = model.decide(features, differences)
         logits = output.heatmap_logits.float()
         scores = {"fused": output.score_logit, "map": output.map_logit, "selector": output.selector_logit}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +37,14 @@ def training_records(data: Path, profile: Profile) -> list[Record]:
         # a global change of the weave is no defect that one picture alone could show
         chosen += [record for record in textile_records() if record.defect != "global"]
     return chosen
+
+
+def two_sided(records: Sequence[Record]) -> list[int]:
+    """Numbers of the records whose set has both labels."""
+    labels: dict[str, set[int]] = defaultdict(set)
+    for record in records:
+        labels[record.dataset].add(record.label)
+    return [number for number, record in enumerate(records) if len(labels[record.dataset]) == 2]
 
 
 class RecordSamples:

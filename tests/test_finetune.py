@@ -25,7 +25,7 @@ from assistant.processing import normalise
 from assistant.profiles import read_profile
 from data.knowledge import KINDS, UNKNOWN
 from data.schema import Record
-from finetune.calibrate import agreement, pixel_cut, platt, two_sided
+from finetune.calibrate import agreement, pixel_cut, platt
 from finetune.chat import PRODUCTS, ChatTrainer, ConversationDataset, collate, facts_of, prepare, supervised
 from finetune.checkpoint import MARKER, MarkComplete, last_complete
 from finetune.dataset import LookDataset, Mix, cut_window, shrink_mask
@@ -37,7 +37,7 @@ from finetune.leave_out import GROUPS, judge, table_of
 from finetune.look import cached, fit
 from finetune.looks import KnownLook, make_looks, read_looks
 from finetune.losses import dice_loss, focal_loss
-from finetune.records import TEXTILE, training_records
+from finetune.records import TEXTILE, training_records, two_sided
 from finetune.stage import BatchDataset, mix_styles
 from tests.tiny import tiny_model
 
