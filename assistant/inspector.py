@@ -40,7 +40,7 @@ from assistant.tiling import Tiles
 from assistant.types import MAX_MAP_SIDE, MAX_REFERENCES, SUSPICIOUS, Finding, Look, Timings
 from assistant.versions import resolved
 from assistant.views import as_views, one_of, views_of
-from assistant.worded import undecided_words, wording
+from assistant.worded import asks_where, undecided_words, unsure_place_words, wording
 
 MAX_WORDS = 120
 """Tokens of one answer."""
@@ -274,9 +274,11 @@ class Inspector(LooksAtClips):
 
     def worded(self, look: Look, question: str) -> str:
         """The answer to a question that is not left to the language model, worded from the finding; "" for others."""
-        if look.clip is None and asks_verdict(question):
+        if look.clip is None and (asks_verdict(question) or asks_where(question)):
             found = self.finding(look, "")
             if found.verdict == "unsure":  # a plain yes or no beside it would contradict the panel
+                if asks_where(question):
+                    return unsure_place_words(found.regions)
                 kinds = () if look.doubt else found.kinds
                 return undecided_words(found.regions, look.evidence > 0, kinds, bool(look.doubt))
         answer = wording(question, look.clip is not None, look.doubt)

@@ -143,6 +143,26 @@ def spot_words(place: str, finding: Finding) -> str:
     return f"{where} the map marks a spot, {percent(found.area)} of the picture, {found.tone}, {found.shape}.{whole}"
 
 
+_ASKS_WHERE = re.compile(
+    r"\W*(?:so |and |but )?(?:where(?: exactly)?(?: is (?:it|the [\w-]{1,20}(?: [\w-]{1,20})?)| should i look"
+    r"| do you see [\w ]{1,30})?|(?:show|tell) me where(?: it is)?|location)\W*$",
+    re.IGNORECASE,
+)
+
+
+def asks_where(question: str) -> bool:
+    """Whether a question asks at which place something is."""
+    return _ASKS_WHERE.match(question) is not None
+
+
+def unsure_place_words(regions: Sequence[Region]) -> str:
+    """The answer to `asks_where` where the verdict is "unsure": it says neither that there is a defect nor that not."""
+    if not regions:
+        return "Nothing stands out on the map, yet the verdict is unsure: there is no place to point to."
+    where = f"{in_place(regions[0].place)}, {percent(regions[0].area)} of the picture"
+    return f"What stands out most is {where}. The verdict is unsure: it may be usual."
+
+
 def undecided_words(
     regions: Sequence[Region], leaning: bool, kinds: Sequence[tuple[str, float]] = (), unknown: bool = False
 ) -> str:

@@ -208,8 +208,16 @@ def test_where_the_verdict_is_unsure_the_words_are_too():
         assert (", crack if anything." in said) is (score > 0.5)
     assert ", crack" not in "".join(torn.ask(replace(look, score=0.9, kinds=(("crack", 0.4),)), "Is anything wrong?"))
     assert "cannot be sure" not in "".join(torn.ask(look, "Who made it?"))
+    for question in ("Where should I look?", "Where is the defect?", "Show me where it is."):
+        said = "".join(torn.ask(look, question))
+        assert (
+            said
+            == "What stands out most is in the top left, 2.0 % of the picture. The verdict is unsure: it may be usual."
+        )
+        assert "no place to point to" in "".join(torn.ask(replace(look, regions=()), question))
     sure = tiny_inspector(unsure=0.0, look_scale=9.0)
     assert "cannot be sure" not in "".join(sure.ask(replace(look, score=0.9), "Is anything wrong?"))
+    assert "unsure" not in "".join(sure.ask(replace(look, score=0.9), "Where is it?"))  # the language model's
 
 
 def test_a_picture_as_far_from_all_known_ones_as_a_new_product_is_judged_and_that_is_said():

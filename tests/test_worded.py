@@ -9,7 +9,16 @@ import pytest
 
 from assistant.prompts import asks_verdict, places_in
 from assistant.types import ClipFacts, Finding, FrameScore, Region, Timings
-from assistant.worded import asks_checked, asks_place, asks_sure, asks_use, sure_words, use_words, wording
+from assistant.worded import (
+    asks_checked,
+    asks_place,
+    asks_sure,
+    asks_use,
+    asks_where,
+    sure_words,
+    use_words,
+    wording,
+)
 
 
 @pytest.mark.parametrize(
@@ -135,3 +144,15 @@ def test_long_questions_are_read_at_once():
     for text in ("is the " + "a " * 1000, "is there anything in the " + "top " * 490, "what about the " + "x" * 1990):
         assert wording(text, clip=False) is None
     assert time.process_time() - start < 0.5
+
+
+@pytest.mark.parametrize(
+    ("question", "asked"),
+    [
+        ("Where is it?", True), ("Where exactly?", True), ("So where is the dark spot?", True), ("Location?", True),
+        ("Where should I look?", True), ("Where was it made?", False), ("Where does it come from?", False),
+        ("Where in production would this happen?", False), ("Is anything wrong?", False),
+    ],
+)  # fmt: skip
+def test_questions_for_a_place_are_told_from_others(question: str, asked: bool) -> None:
+    assert asks_where(question) is asked
