@@ -41,7 +41,9 @@ train-embedded: .venv/ready
 	$(BIN)/python -m finetune.average runs/embedded/look2/end.safetensors runs/embedded/look/end.safetensors \
 		runs/embedded/look4/end.safetensors
 	$(BIN)/python -m finetune.kinds --features runs/embedded/look/features
-	$(BIN)/python -m finetune.oddness --data $(DATA) --stranger embedded-open
+	$(BIN)/python -m finetune.leave_out --data $(DATA) --features runs/embedded/look/features --limit 258 --steps 250 \
+		--on fit --out runs/embedded/left-out
+	$(BIN)/python -m finetune.image_score --data $(DATA) --stranger embedded-open --left-out runs/embedded/left-out
 	$(BIN)/python -m finetune.fusion --data $(DATA) --stranger embedded-open
 	$(BIN)/python -m finetune.calibrate look --data $(DATA)
 	$(BIN)/python -m data.build events runs/events --count 120 --seed 7 --fold train

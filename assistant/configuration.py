@@ -85,6 +85,10 @@ class LookTwiceHeatmapConfig(PreTrainedConfig):
     kinds: list[str] | tuple[str, ...] = ("crack", "hole")
 
 
+SCORED = ("mirrors", "fusion_share", "oddness")
+"""Numbers of a LookTwiceConfig that scores depend on beside weights; other configurations have none of them."""
+
+
 class LookTwiceConfig(PreTrainedConfig):
     """Vision tower, selector, heatmap head, projector and causal language model.
 
@@ -95,7 +99,8 @@ class LookTwiceConfig(PreTrainedConfig):
         placeholder_ids: id of each placeholder, all at or above the language model's vocabulary, so that its
             embedding table stays as it is.
         mirrors: how many mirror images a look is the mean of, itself included: 1 to 4, see `reference.mirrored`.
-        oddness: logits of the image score for each unit of `reference.oddness`, chosen by `finetune.oddness`.
+        fusion_share: how far the trained fusion counts in the image score beside the map alone, 0..1, chosen likewise.
+        oddness: logits of the image score for each unit of `reference.oddness`, chosen by `finetune.image_score`.
     """
 
     model_type = "looktwice"
@@ -118,6 +123,7 @@ class LookTwiceConfig(PreTrainedConfig):
     placeholder_ids: list[int] | tuple[int, ...] = (49152, 49153, 49154, 49155)
     initializer_range: float = 0.02
     mirrors: int = 1
+    fusion_share: float = 1.0
     oddness: float = 0.0
 
     def __post_init__(self, **kwargs: Any) -> None:

@@ -78,7 +78,8 @@ class LookOutput:
 
     Attributes:
         heatmap_logits: [B, 1, H, W] at the finest stride of the tower.
-        score_logit: [B] fused image logit; `map_logit` and `selector_logit` [B] are its two learned sources.
+        score_logit: [B] image logit, as `LookTwiceConfig` weighs its sources; `map_logit` and `selector_logit` [B] are
+            the two learned ones.
         kind_logits: [B, kinds] which kind of defect, if there is one.
         selection: the selector's own output.
         tokens: what the language model gets; comparison tokens for all B pictures when any of them has references.
@@ -142,19 +143,23 @@ class LookModel(PreTrainedModel):
         output, mirrors = self.judge(features, differences), self.config.mirrors
         if mirrors > 1:
             output = mean_look(output, mirrors, tuple(self.config.heatmap_config.cells))
-        return self._counting_odd(output, features, mirrors)
+        return self._counting_odd(output, features, differences, mirrors)
 
     def single(self, features: VisionFeatures, differences: Residuals) -> LookOutput:
         """As `decide` for features of the tower on B pictures alone: where time or what was kept allows no more."""
-        return self._counting_odd(self.judge(features, differences), features, 1)
+        return self._counting_odd(self.judge(features, differences), features, differences, 1)
 
-    def _counting_odd(self, output: LookOutput, features: VisionFeatures, mirrors: int) -> LookOutput:
-        gain = self.config.oddness
-        return replace(output, score_logit=output.score_logit + gain * self.odd(features, mirrors)) if gain else output
+    def _counting_odd(
+        self, output: LookOutput, features: VisionFeatures, differences: Residuals, mirrors: int
+    ) -> LookOutput:
+        if gain := self.config.oddness:
+            output = replace(output, score_logit=output.score_logit + gain * self.odd(features, differences, mirrors))
+        return output
 
-    def odd(self, features: VisionFeatures, mirrors: int) -> Tensor:
+    def odd(self, features: VisionFeatures, differences: Residuals, mirrors: int) -> Tensor:
         """`reference.oddness` of the pictures, [B]; each is followed by its mirror images, `mirrors` in all."""
-        return oddness(features.levels[ODD_LEVEL], mirrors, OWN_RADIUS[ODD_LEVEL - 1])
+        own = differences.maps[ODD_LEVEL - 1][:, 0]
+        return oddness(features.levels[ODD_LEVEL], own, mirrors, OWN_RADIUS[ODD_LEVEL - 1])
 
     def remember(self, pixel_values: Tensor, features: VisionFeatures | None = None) -> References:
         """Features of normal pictures [K, 3, H, W] and of their mirror images.
@@ -178,7 +183,8 @@ class LookModel(PreTrainedModel):
         selection = self.selector(features, differences)
         logits, map_logit, head = self.heatmap(selection, differences)
         own = own_summary(differences)  # what no training can overfit: it ranks some unseen products best of all
-        score = self.fusion(torch.stack([selection.score_logit, map_logit, *own], dim=1)).squeeze(1)
+        layer = self.fusion(torch.stack([selection.score_logit, map_logit, *own], dim=1)).squeeze(1)
+        score = map_logit + self.config.fusion_share * (layer - map_logit)
         score = score + self.heatmap.references(differences)
         visual = F.adaptive_avg_pool2d(features.levels[-1], tuple(self.config.visual_grid))  # [B, D, r, c]
         tokens = LookTokens(

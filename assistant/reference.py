@@ -23,7 +23,7 @@ OWN_NEIGHBOURS = 4
 """A patch that recurs in its own picture has at least this many like it; one look-alike beside a defect is no proof."""
 OWN_SHARE = 0.01
 """Share of a picture's patches that its odd part is summed up from."""
-ODD_LEVEL = 2
+ODD_LEVEL = 1
 """Level of the tower, finest first, whose patches `oddness` is taken on."""
 LEVEL_WEIGHTS = (1.0, 1.0, 0.5, 0.5)
 """How much each residual level counts in the distance to the references, finest first."""
@@ -187,25 +187,39 @@ def own_residual(unit: Tensor, radius: int) -> Tensor:
     return _distance(best).mean(dim=1).view(height, width)
 
 
-def oddness(level: Tensor, mirrors: int, radius: int) -> Tensor:
-    """How far the oddest OWN_SHARE of a picture's patches are from their like, [mirrors B, C, h, w] -> [B], 0..2.
+def oddness(level: Tensor, own: Tensor, mirrors: int, radius: int) -> Tensor:
+    """How far the oddest OWN_SHARE of a picture's patches are from their like -> [B], 0..2.
 
     As `own_residual`, with the picture's mirror images among what a patch is held against: what a symmetric product has
-    at its left it has at its right, and a defect has neither. Each picture is followed by its mirror images.
+    at its left it has at its right, and a defect has neither.
+
+    Args:
+        level: [mirrors B, C, h, w] features, each picture followed by its mirror images.
+        own: [mirrors B, h, w] `own_residual` of them: mirror images can only bring a patch nearer to its like, so the
+            patches that are odd without them are looked at first, and more only until none of the rest can be odder.
+        mirrors: how many rows belong to one picture.
+        radius: that `own` was made with.
     """
     height, width = level.shape[-2:]
     near, cells = _near(height, width, radius, level.device), torch.arange(height * width).view(height, width)
+    turned = [mirror(cells, number).flatten() for number in range(mirrors)]
+    count = max(1, round(height * width * OWN_SHARE))
     odd = []
-    for images in directions(level).unflatten(0, (-1, mirrors)):
-        own = images[0].flatten(1)  # [C, N]
-        likeness = [
-            # a mirror image shows the patch itself elsewhere, and it is left out there too
-            (own.T @ image.flatten(1)).masked_fill_(near[:, mirror(cells, number).flatten()], -1.0)
-            for number, image in enumerate(images)
-        ]
-        best = torch.cat(likeness, dim=1).topk(min(OWN_NEIGHBOURS, height * width), dim=1).values
-        odd.append(top_mean(_distance(best).mean(dim=1)[None], OWN_SHARE))
-    return torch.cat(odd)
+    for images, apart in zip(directions(level).unflatten(0, (-1, mirrors)), own[::mirrors].flatten(1), strict=True):
+        order, taken = apart.argsort(descending=True), 0
+        found = apart[:0]
+        while taken < len(order) and (taken < count or found.topk(count).values[-1] < apart[order[taken]]):
+            some = order[taken : taken + 4 * count]
+            patches = images[0].flatten(1)[:, some].T  # [n, C]
+            likeness = [
+                # a mirror image shows the patch itself elsewhere, and it is left out there too
+                (patches @ image.flatten(1)).masked_fill_(near[some][:, turned[number]], -1.0)
+                for number, image in enumerate(images)
+            ]
+            best = torch.cat(likeness, dim=1).topk(min(OWN_NEIGHBOURS, height * width), dim=1).values
+            found, taken = torch.cat([found, _distance(best).mean(dim=1)]), taken + len(some)
+        odd.append(found.topk(count).values.mean())
+    return torch.stack(odd)
 
 
 @lru_cache(maxsize=16)

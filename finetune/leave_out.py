@@ -25,9 +25,11 @@ from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
 from assistant.command import run
+from assistant.errors import RecordError
 from assistant.modeling import LookModel
-from assistant.profiles import read_profile
+from assistant.profiles import Profile, read_profile
 from assistant.reference import top_mean
+from assistant.weights import LOOK_PARTS, load_parts, save_parts
 from data.schema import Record
 from finetune.dataset import mask_at
 from finetune.features import feature_files
@@ -42,6 +44,8 @@ GROUPS = (
     ("piped_paper", "deeppcb", "crackforest"),
 )
 """Sets left out together; each group has sets with both labels and, where all are at hand, one with anomalies only."""
+LEFT_OUT_FILE = "{variant}-{number}.safetensors"
+"""Weights of a run, without those of the tower."""
 POOLINGS = (0.0005, 0.002, 0.004, 0.01, 0.03)
 """Shares of the map's cells whose mean is tried as the picture's score."""
 
@@ -78,6 +82,8 @@ def judge(model: LookModel, records: list[Record], hide_own: bool = False) -> li
     """
     rows = []
     model.eval()
+    if hide_own:
+        model.config.oddness = 0.0  # it is found from that residual
     sight = PlainSight(model.config.vision_config)
     for record in tqdm(records, desc="judge", unit="picture"):
         with torch.inference_mode():
@@ -142,6 +148,7 @@ def main(
         tower = model.tower  # the training goes without
         torch.manual_seed(0)
         stage_of(model, files, group, out / f"{variant}-{number}", steps, variant)
+        save_parts(model, LOOK_PARTS, out / LEFT_OUT_FILE.format(variant=variant, number=number))
         model.tower = tower
         rows += judge(model, [record for record in records if record.dataset in group], variant is Variant.no_own)
     result = table_of(rows)
@@ -157,6 +164,29 @@ def main(
     for dataset, values in [*result.items(), ("mean", mean)]:
         table.add_row(dataset, *("" if values[name] is None else f"{values[name]:.3f}" for name in names))
     Console(width=160).print(table)
+
+
+def left_out_judges(run: Path, profile: Profile) -> list[tuple[tuple[str, ...], LookModel]]:
+    """The sets that each training of a run was kept from, and its weights.
+
+    Args:
+        run: folder that `main` has filled.
+        profile: whose configuration and tower they are of.
+
+    Raises:
+        RecordError: there are no weights in the folder.
+        WeightsError: a file is damaged or of another configuration.
+    """
+    judges = []
+    for number, group in enumerate(GROUPS):
+        file = run / LEFT_OUT_FILE.format(variant=Variant.base, number=number)
+        if file.is_file():
+            model = new_model(profile)
+            load_parts(model, LOOK_PARTS, file)
+            judges.append((group, model))
+    if not judges:
+        raise RecordError(f"There are no weights in {run}.", "python -m finetune.leave_out makes them.")
+    return judges
 
 
 def groups_in(records: Iterable[Record]) -> list[tuple[int, tuple[str, ...]]]:

@@ -117,7 +117,9 @@ def fit(
     if found:
         for kept in averages:
             kept.resume(found)
+    share, model.config.fusion_share = model.config.fusion_share, 1.0  # trained whole, however little of it will count
     trainer.train(resume_from_checkpoint=str(found) if found else None)
+    model.config.fusion_share = share
     return model
 
 

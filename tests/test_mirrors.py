@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from assistant.configuration import MOST_MIRRORS
-from assistant.errors import WeightsError
+from assistant.errors import RecordError, WeightsError
+from assistant.profiles import read_profile
 from assistant.reference import (
     OWN_NEIGHBOURS,
     OWN_SHARE,
@@ -22,8 +23,20 @@ from assistant.reference import (
     residuals,
     top_mean,
 )
-from assistant.weights import read_config
-from finetune.oddness import GAINS, KNOWN, NEW, best_gain, mean_auroc
+from assistant.weights import LOOK_PARTS, read_config, save_parts
+from finetune.image_score import (
+    GAINS,
+    KNOWN,
+    LEFT_OUT,
+    OTHER,
+    SHARES,
+    TIE,
+    Judged,
+    best_score,
+    mean_auroc,
+)
+from finetune.leave_out import GROUPS, LEFT_OUT_FILE, Variant, left_out_judges
+from finetune.stage import new_model
 from tests.tiny import tiny_config, tiny_inspector, tiny_model
 
 
@@ -87,6 +100,11 @@ def test_what_references_say_is_found_once_and_turned_over():
         assert torch.allclose(left, right, rtol=1e-4, atol=1e-4)
 
 
+def own_of(level: torch.Tensor, radius: int) -> torch.Tensor:
+    """`own_residual` of each row of [B, C, h, w] -> [B, h, w]."""
+    return torch.stack([own_residual(unit, radius) for unit in directions(level)])
+
+
 def slow_oddness(images: list[np.ndarray], radius: int) -> float:
     """`oddness` of one picture, patch by patch; images are its unit features [C, h, w] and those of its mirrors."""
     _, height, width = images[0].shape
@@ -110,7 +128,7 @@ def slow_oddness(images: list[np.ndarray], radius: int) -> float:
 def test_oddness_is_the_distance_to_the_nearest_in_the_picture_and_its_mirror_images(mirrors: int):
     generator = torch.Generator().manual_seed(mirrors)
     level = torch.randn(2 * mirrors, 5, 6, 7, generator=generator)
-    found = oddness(level, mirrors, 1)
+    found = oddness(level, own_of(level, 1), mirrors, 1)
     unit = directions(level).unflatten(0, (2, mirrors)).numpy()
     assert found.tolist() == pytest.approx([slow_oddness(list(images), 1) for images in unit], abs=1e-5)
     if mirrors == 1:
@@ -126,7 +144,7 @@ def test_what_a_mirror_image_has_as_well_is_not_odd():
     spoilt = symmetric.clone()
     spoilt[:, :, 4:6, 2:4] = torch.randn(1, 8, 2, 2, generator=generator) * 3
     odd = torch.cat([spoilt, spoilt.flip(3)])
-    assert float(oddness(rows, 2, 1)[0]) < float(oddness(odd, 2, 1)[0])
+    assert float(oddness(rows, own_of(rows, 1), 2, 1)[0]) < float(oddness(odd, own_of(odd, 1), 2, 1)[0])
 
 
 @torch.no_grad()
@@ -160,14 +178,59 @@ def test_references_are_of_looks_with_these_mirror_images():
     assert third.fingerprint != one.fingerprint
 
 
-def test_the_gain_is_the_best_of_known_and_new_products():
+def test_odd_patches_are_found_though_most_are_not_looked_at():
+    generator = torch.Generator().manual_seed(3)
+    half = torch.randn(1, 6, 24, 12, generator=generator)
+    picture = torch.cat([half, half.flip(3)], dim=3)  # nothing is odd once it is turned over ...
+    picture[:, :, 10:13, 5:8] = 2 * torch.randn(1, 6, 3, 3, generator=generator)  # ... but this
+    rows = torch.cat([picture, picture.flip(3)])
+    unit, own = directions(rows), own_of(rows, 2)
+    near = [[max(abs(a // 24 - b // 24), abs(a % 24 - b % 24)) <= 2 for b in range(576)] for a in range(576)]
+    likeness = unit[0].flatten(1).T @ torch.cat([unit[0].flatten(1), unit[1].flatten(1)], dim=1)
+    turned = mirror(torch.arange(576).view(24, 24), 1).flatten()
+    likeness[torch.cat([torch.tensor(near), torch.tensor(near)[:, turned]], dim=1)] = -1.0
+    best = likeness.topk(OWN_NEIGHBOURS, dim=1).values
+    whole = (2 - 2 * best).clamp_min(0).sqrt().mean(dim=1)
+    assert float(oddness(rows, own, 2, 2)[0]) == pytest.approx(float(whole.topk(6).values.mean()), abs=1e-5)
+
+
+def test_the_score_is_the_best_by_all_judges():
     rng = np.random.default_rng(0)
-    helped = [(label, rng.normal(), 0.1 * rng.normal() + 0.2 * label) for label in (0, 1) for _ in range(200)]
-    spoilt = [(label, rng.normal() + 3 * label, 0.1 * rng.normal()) for label in (0, 1) for _ in range(200)]
-    gain, table = best_gain({(NEW, "a"): helped, (KNOWN, "b"): spoilt, (KNOWN, "normals only"): [(0, 1.0, 1.0)]})
-    assert 0 < gain and tuple(table) == GAINS
-    assert table[gain][1] > table[0.0][1] and np.mean(table[gain]) == max(np.mean(pair) for pair in table.values())
-    assert table[GAINS[-1]][0] < table[0.0][0]
-    assert best_gain({(KNOWN, "b"): spoilt})[0] == max(
-        GAINS, key=lambda one: mean_auroc({(KNOWN, "b"): spoilt}, KNOWN, one)
+    helped = [Judged(label, rng.normal(), rng.normal(), 0.1 * rng.normal() + 0.2 * label) for label in (0, 1) * 200]
+    drawn = [Judged(label, rng.normal(), rng.normal() + 3 * label, 0.1 * rng.normal()) for label in (0, 1) * 200]
+    scores = {(OTHER, "a"): helped, (KNOWN, "b"): drawn, (KNOWN, "normals only"): [Judged(0, 1.0, 1.0, 1.0)]}
+    (share, gain), table = best_score(scores)
+    assert share == 0 and 0 < gain < GAINS[-1] and {pair for pair, _ in table} == set(SHARES)
+    means = {pair: float(np.mean(list(one.values()))) for pair, one in table.items()}
+    assert means[share, gain] == max(means[pair] for pair in means if pair[0] == share) >= max(means.values()) - TIE
+    tied = [Judged(one.label, one.drawn, one.drawn, one.odd) for one in drawn]  # the layer says what the map says
+    assert best_score({(KNOWN, "b"): tied})[0][0] == 0
+    assert table[0.0, GAINS[-1]][KNOWN] < table[0.0, 0.0][KNOWN] and table[1.0, 0.0][KNOWN] < table[0.0, 0.0][KNOWN]
+    assert np.isnan(mean_auroc(scores, LEFT_OUT, share, gain))
+    assert helped[1].score(0.25, 2.0) == pytest.approx(
+        0.25 * helped[1].layer + 0.75 * helped[1].drawn + 2 * helped[1].odd
     )
+
+
+@torch.no_grad()
+def test_the_trained_layer_counts_by_its_share():
+    model = tiny_model()[0].look_model
+    model.config.oddness = 0.0
+    picture, found = torch.randn(1, 3, 96, 96), {}
+    for share in (0.0, 0.5, 1.0):
+        model.config.fusion_share = share
+        found[share] = model(picture)
+    assert torch.allclose(found[0.0].score_logit, found[0.0].map_logit, atol=1e-5)
+    assert not torch.allclose(found[1.0].score_logit, found[1.0].map_logit, atol=1e-4)
+    assert torch.allclose(found[0.5].score_logit, (found[0.0].score_logit + found[1.0].score_logit) / 2, atol=1e-5)
+
+
+def test_weights_of_trainings_without_sets_judge_those_sets(tmp_path: Path):
+    profile, model = read_profile("embedded"), new_model(read_profile("embedded"))
+    with pytest.raises(RecordError, match="no weights"):
+        left_out_judges(tmp_path, profile)
+    with torch.no_grad():
+        model.fusion.bias.fill_(0.75)
+    save_parts(model, LOOK_PARTS, tmp_path / LEFT_OUT_FILE.format(variant=Variant.base, number=1))
+    ((sets, judge),) = left_out_judges(tmp_path, profile)
+    assert sets == GROUPS[1] and judge.fusion.bias.tolist() == [0.75] and not judge.training
