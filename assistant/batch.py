@@ -293,7 +293,8 @@ def run_batch(
     smooth = None
     if raw:
         smooth = mutual.smoothed(np.array([raw[key] for key in keys]), np.stack([facts[key][0] for key in keys]))
-    suspicion = dict(zip(keys, fuse_scores(scores, smooth), strict=True))
+    known = float(np.mean([facts[key][1]["known"] for key in keys])) if keys else 0.0
+    suspicion = dict(zip(keys, fuse_scores(scores, smooth, known), strict=True))
     compared = dict(zip(keys, smooth, strict=True)) if smooth is not None else {}
     scale = MapScale.of(store.load_mutual(batch, key) for key in keys) if raw else None
 

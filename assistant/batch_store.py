@@ -30,7 +30,7 @@ from assistant.weights import CALIBRATION_FILE, FAMILIAR_FILE, LOOK_FILE
 
 KEPT_SIDE = 480
 """Longest side of a kept picture and heatmap, pixels."""
-VERSION = 3
+VERSION = 4
 """Of the files: another one makes every picture be looked at anew."""
 
 
@@ -43,7 +43,8 @@ class Kept:
         descriptor: [C] float32 unit vector of the whole picture.
         heatmap: [h, w] float16 0..1, at most KEPT_SIDE long.
         picture: WebP bytes of the picture at the heatmap's size.
-        facts: JSON values: size, score, threshold and its source, warnings, kinds, regions, picture (words).
+        facts: JSON values: size, score, threshold and its source, warnings, kinds, regions, picture (words), how far
+            its product is known.
     """
 
     levels: tuple[np.ndarray, ...]
@@ -70,6 +71,7 @@ class Kept:
             "threshold_source": look.threshold_source,
             "warnings": list(look.warnings), "kinds": list(look.kinds),
             "picture": look.picture, "regions": [asdict(region) for region in look.regions], "look_s": look.look_s,
+            "known": look.known,
         }  # fmt: skip
         return cls(levels, descriptor, heatmap.astype(np.float16), packed.getvalue(), facts)
 
@@ -93,6 +95,7 @@ class Kept:
             name=name,
             warnings=tuple(facts["warnings"]),
             look_s=facts["look_s"],
+            known=facts["known"],
         )
 
 

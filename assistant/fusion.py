@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-MUTUAL_WEIGHT = 1.0
-"""Weight of the mutual score beside the own score's 1, where it is above the batch's middle.
+KNOWN_WEIGHT, NEW_WEIGHT = 0.2, 0.5
+"""Weight of the mutual score beside the own score's 1, where it is above the batch's middle: of a product that the
+model has learned from, and of one that it has not.
 
 Below the middle it counts nothing: on training pictures of products whose surface varies, a full sum ranked worse than
 the own score, and this one did not.
@@ -41,12 +42,13 @@ class MapScale:
         return cls(*_middle_and_spread(cells))
 
 
-def fuse_scores(scores: np.ndarray, mutual: np.ndarray | None) -> np.ndarray:
+def fuse_scores(scores: np.ndarray, mutual: np.ndarray | None, known: float = 0.0) -> np.ndarray:
     """How suspicious each picture of a batch is.
 
     Args:
         scores: [N] calibrated own scores, 0..1.
         mutual: [N] smoothed mutual scores, or None when there is nothing to compare with.
+        known: how far the pictures are of a product that the model has learned from, 0..1.
 
     Returns:
         [N] robust standard deviations from the batch's middle; all 0 where all pictures are alike.
@@ -55,7 +57,8 @@ def fuse_scores(scores: np.ndarray, mutual: np.ndarray | None) -> np.ndarray:
         return np.zeros(0)
     fused = robust(logits(scores))
     if mutual is not None:
-        fused = robust(fused + MUTUAL_WEIGHT * np.maximum(robust(mutual), 0))
+        weight = known * KNOWN_WEIGHT + (1 - known) * NEW_WEIGHT
+        fused = robust(fused + weight * np.maximum(robust(mutual), 0))
     return fused
 
 

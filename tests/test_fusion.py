@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from assistant.fusion import MAP_FROM, MapScale, fuse_map, fuse_scores, robust
+from assistant.fusion import KNOWN_WEIGHT, MAP_FROM, NEW_WEIGHT, MapScale, fuse_map, fuse_scores, robust
 
 
 def test_robust_deviations_are_those_of_a_normal_distribution() -> None:
@@ -28,6 +28,16 @@ def test_both_scores_count() -> None:
     fused = fuse_scores(own, mutual)
     assert set(np.argsort(-fused)[:2]) == {2, 4}
     assert np.argsort(-fuse_scores(own, None)).tolist()[0] == 4
+
+
+def test_of_a_known_product_the_batch_counts_less() -> None:
+    rng = np.random.default_rng(0)
+    own, mutual = rng.random(50), rng.random(50)
+    mutual[7] = 9.0
+    places = [np.argsort(np.argsort(-fuse_scores(own, mutual, known)))[7] for known in (0.0, 0.5, 1.0)]
+    lifts = [fuse_scores(own, mutual, known)[7] for known in (0.0, 0.5, 1.0)]
+    assert lifts[0] > lifts[1] > lifts[2] and places[0] <= places[1] <= places[2]
+    assert KNOWN_WEIGHT < NEW_WEIGHT
 
 
 def test_a_map_is_raised_where_the_batch_says_so_and_nowhere_else() -> None:
