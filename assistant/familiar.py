@@ -36,8 +36,9 @@ class Familiar:
         products: [n] int64: number of the product, a whole set that was trained on, that each centre is of; or SCENE.
         near, far: [G] for each product the distance to its centres up to which a picture is wholly of it, and from
             which it is not at all; 0 <= near < far.
-        tipping: [G] how far, in calibrated logits, the point at which normal and anomalous pictures of the product
-            balance lies over that of all products; 0 where it is not higher, or has not been measured.
+        tipping: [G, 3] for each of WAYS how far, in calibrated logits, the point at which normal and anomalous pictures
+            of the product balance lies over that of all products; 0 where it is not higher, NaN where it has not been
+            measured.
         judged: [G] int64: pictures that was measured on.
         normals: [G, 3, 4] for each of WAYS mean, between and within of `threshold.Normals` of its normal pictures, and
             how many there were; NaN where they have not been measured.
@@ -49,7 +50,7 @@ class Familiar:
     products: Tensor
     near: Tensor
     far: Tensor
-    tipping: Tensor = field(default_factory=lambda: torch.zeros(0))
+    tipping: Tensor = field(default_factory=lambda: torch.zeros(0, len(WAYS)))
     judged: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     normals: Tensor = field(default_factory=lambda: torch.zeros(0, len(WAYS), 4))
 
@@ -83,11 +84,13 @@ class Familiar:
         mean, between, within, count = self.normals[product, WAYS.index(way)].tolist()
         return None if math.isnan(mean) else (Normals(mean, between, within), int(count))
 
-    def tipping_of(self, product: int) -> tuple[float, int]:
-        """`tipping` and `judged` of a product, (0, 0) where they have not been measured."""
+    def tipping_of(self, product: int, way: str) -> tuple[float, int] | None:
+        """`tipping` and `judged` of a product, None where they have not been measured."""
         if product == SCENE or product >= len(self.tipping):
-            return 0.0, 0
-        return float(self.tipping[product]), int(self.judged[product])
+            return None
+        higher = float(self.tipping[product, WAYS.index(way)])
+        count = int(self.judged[product])
+        return None if math.isnan(higher) or not count else (higher, count)
 
     def save(self, file: Path) -> None:
         """Writes the file, aside first."""
@@ -116,7 +119,9 @@ class Familiar:
         count = len(found.near)
         fits = found.products.shape == found.centres.shape[:1] and found.far.shape == (count,)
         numbered = fits and bool(((found.products >= SCENE) & (found.products < count)).all())
-        measured = len(found.tipping) == len(found.judged) == len(found.normals)
+        measured = found.tipping.shape[1:] == (len(WAYS),) and (
+            len(found.tipping) == len(found.judged) == len(found.normals)
+        )
         if not numbered or not measured or bool((found.near >= found.far).any() or (found.near < 0).any()):
             raise WeightsError(f"The weights file {file.name} holds what cannot be.")
         if found.centres.ndim != 2 or found.centres.shape[1] != size or not len(found.centres):
@@ -133,7 +138,10 @@ class Familiar:
             edges = torch.full((int(learned.sum()),), near), torch.full((int(learned.sum()),), far)
             return cls(centres, cut, far, products, *edges)
         cut, new = tensors["distances"].tolist()
+        tipping = tensors["tipping"]
+        if tipping.ndim == 1:  # of weights whose balanced points were measured without references alone
+            tipping = torch.stack([tipping, *[torch.full_like(tipping, torch.nan)] * (len(WAYS) - 1)], dim=1)
         return cls(
-            centres, cut, new, tensors["products"].long(), tensors["near"], tensors["far"], tensors["tipping"],
+            centres, cut, new, tensors["products"].long(), tensors["near"], tensors["far"], tipping,
             tensors["judged"].long(), tensors["normals"],
         )  # fmt: skip

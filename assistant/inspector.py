@@ -19,13 +19,14 @@ import torch.nn.functional as F
 
 from assistant.clip_look import LooksAtClips
 from assistant.clip_words import clip_opening
+from assistant.configuration import SCORED
 from assistant.errors import MediaError, MemoryFileError
 from assistant.kinds import likely_kinds
 from assistant.loading import Loaded, compose
 from assistant.memory import assemble, doubt_of, see, strangeness
 from assistant.memory_file import load_memory, save_memory
 from assistant.modeling import LookTokens, as_batch
-from assistant.operating_point import operating_point
+from assistant.operating_point import MOSTLY, operating_point
 from assistant.picture import picture_facts
 from assistant.processing import resize
 from assistant.profiles import read_profile
@@ -81,7 +82,7 @@ class Inspector(LooksAtClips):
     def fingerprint(self) -> str:
         """What kept references depend on: profile, sizes, and the weights of everything that looks."""
         config = self.processor.config
-        means = [getattr(config, name, None) for name in ("mirrors", "oddness")]  # not of a OneVision profile
+        means = [getattr(config, name, None) for name in SCORED]
         digest = hashlib.sha256(f"{self.profile} {means} {config.vision_config.to_json_string()}".encode())
         for name, tensor in sorted(self.model.looking_state().items()):
             digest.update(
@@ -190,7 +191,6 @@ class Inspector(LooksAtClips):
         thumbnail = np.ascontiguousarray(resize(frame.pixels, kept))
         for array in (heatmap, thumbnail):
             array.flags.writeable = False
-        tokens = {name: value[0].numpy() for name, value in vars(output.tokens).items() if value is not None}
         regions = find_regions(heatmap, thumbnail, SUSPICIOUS, size, least)
         descriptor = F.normalize(output.tokens.seen, dim=1)
         threshold, threshold_source = self.threshold(memory, rate, descriptor)
@@ -204,7 +204,7 @@ class Inspector(LooksAtClips):
             heatmap=heatmap,
             regions=regions,
             thumbnail=thumbnail,
-            tokens=tokens,
+            tokens={name: value[0].numpy() for name, value in vars(output.tokens).items() if value is not None},
             picture=picture_facts(thumbnail).words(),
             references=memory.count if memory else 0,
             time=frame.time,
@@ -212,6 +212,7 @@ class Inspector(LooksAtClips):
             warnings=(*media.notes, *(memory.notes if memory else ()), *([doubt] if doubt else ())),
             threshold=threshold,
             threshold_source=threshold_source,
+            known=memory.known if memory else self.familiar.known(descriptor) if self.familiar else 0.0,
             doubt=doubt,
         )
         names = self.processor.config.heatmap_config.kinds
@@ -339,8 +340,8 @@ class Inspector(LooksAtClips):
             yes = self.calibration.undecided(yes)
         verdict, confidence = self.calibration.verdict(yes)
         lit = verdict == "normal" and bool(look.regions)
-        if look.doubt or (lit and look.references):  # a place unlike all references is not "normal", whatever the score
-            verdict = "unsure"
+        if look.doubt or (lit and look.references and look.known < MOSTLY):
+            verdict = "unsure"  # of a new product a place unlike all references is not "normal", whatever the score
         warnings = [*look.warnings, *strangeness(look, self.familiar)]
         keys = (look,) if look.clip is None else look.clip.keys
         if look.clip is None and self.calibration.contradicts(self.first_words[look], look.evidence):

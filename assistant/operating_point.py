@@ -13,6 +13,7 @@ from assistant.familiar import SCENE, Familiar
 from assistant.reference import References
 from assistant.threshold import DEFAULT_RATE
 
+_OTHERS = "normal pictures of other products"
 MOSTLY = 0.5
 """Share of a known product from which its pictures are named as where a threshold comes from."""
 
@@ -30,40 +31,54 @@ def operating_point(
         calibration, familiar: of the model.
         descriptor: [1, D] unit vector of the picture, None where none is at hand.
         memory: its references, None without.
-        rate: false-alarm rate; None means DEFAULT_RATE with references and the balanced point without.
+        rate: false-alarm rate; None means the balanced point without references and of a known product, and
+            DEFAULT_RATE with references of a new one.
     """
     product, share = SCENE, 0.0
     shown = memory.descriptors if memory is not None else descriptor
     if familiar is not None and shown is not None and shown.numel():
         product, share = familiar.product_of(shown)
-    if memory is None and rate is None:
-        return _balanced(calibration, familiar, product, share)
-    rate = DEFAULT_RATE if rate is None else rate
     normals = memory.normals if memory is not None else None
-    threshold = calibration.threshold_at(rate, normals)
     way = "alone" if normals is None else "held" if normals else "lone"
+    balance = familiar.tipping_of(product, way) if familiar is not None else None
+    if rate is None and memory is None:
+        common = calibration.threshold, calibration.source
+        return _balanced(calibration, common, balance, share, "this one")
+    if rate is None and balance is not None:
+        common = calibration.threshold_at(DEFAULT_RATE, normals), _asked(DEFAULT_RATE, memory, _OTHERS)
+        return _balanced(calibration, common, balance, share, "the references")
+    rate = DEFAULT_RATE if rate is None else rate
+    threshold, others = calibration.threshold_at(rate, normals), _OTHERS
     own = familiar.normals_of(product, way) if familiar is not None else None
-    others, like = "normal pictures of other products", "it" if memory is None or memory.count == 1 else "them"
     if own is not None:
         prior, count = own
         threshold = _between(threshold, calibration.threshold_at(rate, normals, prior, count), share)
         if share >= MOSTLY:
+            like = "it" if memory is None or memory.count == 1 else "them"
             others = f"{count} known normal pictures that look like {like}"
+    return threshold, _asked(rate, memory, others)
+
+
+def _balanced(
+    calibration: Calibration, common: tuple[float, str], balance: tuple[float, int] | None, share: float, like: str
+) -> tuple[float, str]:
+    """From what serves any product, `common`, to where the known one balances, by the share that it is known."""
+    threshold, source = common
+    if balance is None:
+        return common
+    higher, count = balance
+    threshold = _between(threshold, sigmoid(logit(calibration.threshold) + higher), share)
+    if share >= MOSTLY:
+        source = f"balanced point on {count} held-out training pictures that look like {like}"
+    return threshold, source
+
+
+def _asked(rate: float, memory: References | None, others: str) -> str:
     asked = f"{100 * rate:.2g} % false alarms"
     if memory is None:
-        return threshold, f"{asked} on {others}"
+        return f"{asked} on {others}"
     noun = "reference" if memory.count == 1 else "references"
-    return threshold, f"{asked}, from {memory.count} normal {noun} and {others}"
-
-
-def _balanced(calibration: Calibration, familiar: Familiar | None, product: int, share: float) -> tuple[float, str]:
-    higher, count = familiar.tipping_of(product) if familiar is not None else (0.0, 0)
-    if not higher:
-        return calibration.threshold, calibration.source
-    threshold = sigmoid(logit(calibration.threshold) + share * higher)
-    if share < MOSTLY:
-        return threshold, calibration.source
-    return threshold, f"balanced point on {count} held-out training pictures that look like this one"
+    return f"{asked}, from {memory.count} normal {noun} and {others}"
 
 
 def _between(one: float, other: float, share: float) -> float:

@@ -170,6 +170,7 @@ class Look:
         references: how many normal references it was held against.
         threshold: score from which a picture like this one is called anomalous, 0..1; `threshold_source` is a sentence
             saying where it comes from.
+        known: how far it, or its references, are of a product that the model has learned from, 0..1.
         doubt: a sentence saying why nothing can be decided here, "" when it can.
         name: display name of the picture.
         warnings: what was noticed while reading and looking, one sentence each.
@@ -195,6 +196,7 @@ class Look:
     look_s: float = 0.0
     threshold: float = 0.5
     threshold_source: str = ""
+    known: float = 0.0
     doubt: str = ""
     clip: ClipFacts | None = None
     views: tuple[Look, ...] = ()

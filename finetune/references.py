@@ -23,10 +23,12 @@ from assistant.threshold import DEFAULT_RATE, Normals, conformal_cut, gaussian_c
 from data.photos import photographs
 from data.products import draw_product
 from data.schema import Record
-from finetune.known_products import OWN_SET, balanced_points, familiar_of, sets_of
+from finetune.known_products import OWN_SET, balanced_point, balanced_points, familiar_of, sets_of
 
 SHOTS = (1, 2, 4, 8)
 """How many references are drawn."""
+JUDGED = (1, 4)
+"""References that anomalous pictures are held against."""
 LEAST = 10
 """Normal pictures that a product needs to be measured on."""
 MOST = 24
@@ -49,18 +51,22 @@ class Held:
         shots: how many references.
         known: logits of the references, each against the others.
         unseen: logits of other normal pictures.
+        anomalous: logits of anomalous pictures, where they were looked at.
     """
 
     product: Product
     shots: int
     known: tuple[float, ...]
     unseen: tuple[float, ...]
+    anomalous: tuple[float, ...] = ()
 
 
 def measure(
     inspector: Inspector, records: Sequence[Record], seeds: int = 2
 ) -> tuple[dict[Product, list[float]], list[Held]]:
     """Logits of held-out normals without references, and against SHOTS references drawn from among them.
+
+    Of anomalous pictures, where a product has some, those against JUDGED references of the first draw.
 
     Args:
         inspector: of the weights.
@@ -70,29 +76,34 @@ def measure(
     model, calibration, familiar = inspector.model.look_model, inspector.calibration, inspector.familiar
     plain = replace(calibration, match_cut=0.0, held_scale=1.0, lone_scale=1.0)
     products: dict[Product, list[Record]] = defaultdict(list)
+    anomalous: dict[Product, list[Record]] = defaultdict(list)
     for record in records:
-        if record.label == 0:
-            products[record.dataset, record.category].append(record)
+        (anomalous if record.label else products)[record.dataset, record.category].append(record)
     alone: dict[Product, list[float]] = {}
     held: list[Held] = []
     for product, normals in tqdm(sorted(products.items()), desc="products"):
         rng = np.random.default_rng(len(normals))
-        chosen = [normals[index] for index in rng.permutation(len(normals))[:MOST]]
-        pictures = [record.read_image() for record in chosen]
+        pictures, others = (
+            [group[index].read_image() for index in rng.permutation(len(group))[:MOST]]
+            for group in (normals, anomalous[product])
+        )
         size = inspector.processor.fit_size(pictures[0].shape[1], pictures[0].shape[0])
         with torch.inference_mode():
             seen = [see(model, inspector.processor.pixels(picture, size)) for picture in pictures]
             alone[product] = [calibration.logit(_judged_alone(inspector, one)) for one in seen]
             if len(seen) < LEAST:
                 continue
+            odd = [see(model, inspector.processor.pixels(picture, size)) for picture in others]
             for shots in SHOTS:
-                for _ in range(seeds):
+                for draw in range(seeds):
                     order = rng.permutation(len(seen))
                     chosen_few = [seen[i] for i in order[:shots]]
                     memory = assemble(model, chosen_few, plain, range(1, shots + 1), familiar)
                     unseen = [calibration.logit(judged(model, seen[i].features, memory)) for i in order[shots:]]
                     known = tuple(calibration.logit(value) for value in memory.normals)
-                    held.append(Held(product, shots, known, tuple(unseen)))
+                    against = odd if shots in JUDGED and not draw else []
+                    found = [calibration.logit(judged(model, one.features, memory)) for one in against]
+                    held.append(Held(product, shots, known, tuple(unseen), tuple(found)))
     return alone, held
 
 
@@ -244,6 +255,18 @@ def normals_of_sets(
     return normals
 
 
+def held_points(sets: Sequence[str], held: Sequence[Held], way: str, scale: float) -> Tensor:
+    """`Familiar.tipping` with references: of the sets in this order, "lone" or "held" of WAYS, logits times `scale`."""
+    points = []
+    for name in sets:
+        mine = [one for one in held if one.product[0] == name and one.anomalous and (one.shots == 1) is (way == "lone")]
+        normal, anomalous = (
+            [scale * value for one in mine for value in getattr(one, side)] for side in ("unseen", "anomalous")
+        )
+        points.append(balanced_point(normal, anomalous) if mine else torch.nan)
+    return torch.tensor(points, dtype=torch.float64)
+
+
 def calibrate_references(
     inspector: Inspector, held_out: Sequence[Record], training: Sequence[Record]
 ) -> tuple[Calibration, Familiar, dict[str, dict[int, float]]]:
@@ -261,7 +284,8 @@ def calibrate_references(
     held_scale, lone_scale = scales_of(normal, held)
     names = [name for name in sets_of(descriptors) if name != OWN_SET]
     scales = dict(zip(WAYS, (1.0, lone_scale, held_scale), strict=True))
-    tipping, counts = balanced_points(inspector, held_out, names)
+    apart, counts = balanced_points(inspector, held_out, names)
+    tipping = torch.stack([apart, *(held_points(names, held, way, scales[way]) for way in WAYS[1:])], dim=1)
     inspector.familiar = replace(
         inspector.familiar, tipping=tipping, judged=counts, normals=normals_of_sets(names, alone, held, scales)
     )

@@ -31,7 +31,8 @@ class Settings:
             )  # fmt: skip
             self.rate = gr.Number(
                 label="False alarms allowed, %", value=0, minimum=0, maximum=100 * HIGHEST_RATE, step=1,
-                info="Of pictures; 0: 5 % with references, else the balanced point", min_width=140, elem_id="rate",
+                info="Of pictures; 0: the balanced point, of a new product with references 5 %", min_width=140,
+                elem_id="rate",
             )  # fmt: skip
             self.rules = Rules()
             self.several = Several()

@@ -26,6 +26,9 @@ CALIBRATION = Calibration(
 )  # fmt: skip
 
 
+TIPPING = torch.tensor([[1.2, 0.3, 0.9], [0.0, torch.nan, torch.nan]], dtype=torch.float64)
+
+
 def known() -> Familiar:
     """Two products on the first two axes, of which the first has been measured, and a scene on the third."""
     normals = torch.full((2, len(WAYS), 4), torch.nan, dtype=torch.float64)
@@ -33,7 +36,7 @@ def known() -> Familiar:
     return Familiar(
         torch.eye(3, 4), cut=0.6, new=0.2, products=torch.tensor([0, 1, SCENE]),
         near=torch.tensor([0.1, 0.3], dtype=torch.float64), far=torch.tensor([0.3, 0.5], dtype=torch.float64),
-        tipping=torch.tensor([1.2, 0.0], dtype=torch.float64), judged=torch.tensor([67, 0]), normals=normals,
+        tipping=TIPPING, judged=torch.tensor([67, 0]), normals=normals,
     )  # fmt: skip
 
 
@@ -48,8 +51,9 @@ def test_it_is_kept_and_a_bad_file_is_one_sentence(tmp_path: Path) -> None:
     file, kept = tmp_path / "familiar.safetensors", known()
     kept.save(file)
     read = Familiar.load(file, 4)
-    for name in ("centres", "products", "near", "far", "tipping", "judged"):
+    for name in ("centres", "products", "near", "far", "judged"):
         assert torch.equal(getattr(read, name), getattr(kept, name)), name
+    assert torch.equal(read.tipping.nan_to_num(9.0), kept.tipping.nan_to_num(9.0))
     assert torch.equal(read.normals.nan_to_num(), kept.normals.nan_to_num()) and read.normals[1].isnan().all()
     assert (read.cut, read.new) == (0.6, 0.2) and read.distance(kept.centres[1:2]) == pytest.approx(0, abs=1e-6)
     with pytest.raises(WeightsError, match="another tower"):
@@ -76,6 +80,15 @@ def test_a_file_from_before_products_were_told_apart_still_loads(tmp_path: Path)
     assert read.products.tolist() == [0, SCENE, 1] and (read.cut, read.new) == pytest.approx((0.5, 0.3))
     assert read.known(at(2, 0.2)) == pytest.approx(0.5, abs=1e-5) and read.known(at(1, 0.0)) == 0
     assert operating_point(CALIBRATION, read, at(0, 0.0), None, None) == (0.5, "of all")
+
+
+def test_a_file_from_before_points_with_references_still_loads(tmp_path: Path) -> None:
+    file = tmp_path / "familiar.safetensors"
+    known().save(file)
+    save_file(load_file(file) | {"tipping": torch.tensor([1.2, 0.0], dtype=torch.float64)}, file)
+    read = Familiar.load(file, 4)
+    assert read.tipping_of(0, "alone") == (pytest.approx(1.2), 67)
+    assert read.tipping_of(0, "lone") is read.tipping_of(0, "held") is None
 
 
 def test_a_product_is_known_as_far_as_its_own_pictures_reach() -> None:
@@ -113,13 +126,29 @@ def test_a_rate_is_kept_on_the_normals_of_a_known_product() -> None:
 def test_references_of_a_known_product_start_from_its_normals(normals: tuple[float, ...], way: int) -> None:
     shown = at(0, 0.0).repeat(max(1, len(normals)), 1)
     memory = References((), max(1, len(normals)), shown, normals)
-    threshold, source = operating_point(CALIBRATION, known(), at(2, 0.0), memory, None)
+    threshold, source = operating_point(CALIBRATION, known(), at(2, 0.0), memory, 0.05)
     mean, between, within, _ = known().normals[0, way].tolist()
     assert logit(threshold) == pytest.approx(gaussian_cut(normals, 0.05, Normals(mean, between, within), 40))
     assert f"from {memory.count} normal reference" in source and "40 known normal pictures that look like" in source
     stranger = replace(memory, descriptors=at(2, 0.0).repeat(len(shown), 1))
     threshold, source = operating_point(CALIBRATION, known(), at(0, 0.0), stranger, None)
     assert threshold == CALIBRATION.threshold_at(0.05, normals) and "other products" in source  # references decide
+    assert (threshold, source) == operating_point(CALIBRATION, known(), at(0, 0.0), stranger, 0.05)
+
+
+@pytest.mark.parametrize(("normals", "higher"), [((), 0.3), ((-0.4, 0.1, 0.3), 0.9)])
+def test_references_of_a_known_product_are_judged_where_it_balances(normals: tuple[float, ...], higher: float) -> None:
+    memory = References((), max(1, len(normals)), at(0, 0.0).repeat(max(1, len(normals)), 1), normals)
+    threshold, source = operating_point(CALIBRATION, known(), None, memory, None)
+    assert threshold == pytest.approx(sigmoid(higher))
+    assert source == "balanced point on 67 held-out training pictures that look like the references"
+    partly = replace(memory, descriptors=at(0, 0.25).repeat(memory.count, 1))
+    threshold, source = operating_point(CALIBRATION, known(), None, partly, None)
+    new = CALIBRATION.threshold_at(0.05, normals)
+    assert logit(threshold) == pytest.approx(0.25 * higher + 0.75 * logit(new), abs=1e-4)
+    assert source.startswith("5 % false alarms, from")
+    other = replace(memory, descriptors=at(1, 0.0).repeat(memory.count, 1))  # known, but where it balances is not
+    assert operating_point(CALIBRATION, known(), None, other, None)[0] == new
 
 
 def test_a_balanced_point_is_never_lower_than_that_of_all() -> None:
@@ -135,7 +164,7 @@ def test_the_look_takes_the_threshold_of_its_product() -> None:
     edges = torch.tensor([0.2], dtype=torch.float64), torch.tensor([0.4], dtype=torch.float64)
     before = model.look(picture(1))
     model.familiar = Familiar(
-        centre, 2.0, 1.0, torch.zeros(1, dtype=torch.int64), *edges, torch.tensor([0.7]), torch.tensor([50]),
+        centre, 2.0, 1.0, torch.zeros(1, dtype=torch.int64), *edges, torch.tensor([[0.7] * 3]), torch.tensor([50]),
         torch.full((1, len(WAYS), 4), torch.nan),
     )  # fmt: skip
     after = model.look(picture(1))

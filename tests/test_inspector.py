@@ -220,7 +220,10 @@ def test_a_place_unlike_the_references_on_a_normal_picture_is_left_undecided(ins
     spot = Region((10, 10, 40, 40), "top left", 0.01, 0.8, 0.6, "darker", "compact")
     alone = inspector.finding(replace(look, regions=(spot,)), "No.")
     assert alone.verdict == "normal" and any("map is lit (top left)" in warning for warning in alone.warnings)
-    lit = replace(look, regions=(spot,), references=1)
+    lit, trained = (replace(look, regions=(spot,), references=1, known=share) for share in (0.0, 1.0))
+    inspector.first_words[trained] = inspector.first_words[look]
+    known = inspector.finding(trained, "No.")  # of a known product what was trained decides, and the map warns
+    assert known.verdict == "normal" and any("map is lit (top left)" in warning for warning in known.warnings)
     inspector.first_words[lit] = inspector.first_words[look]  # it has no comparison tokens to ask with
     finding = inspector.finding(lit, "No.")
     assert finding.verdict == "unsure" and any("map is lit (top left)" in warning for warning in finding.warnings)
