@@ -1,9 +1,11 @@
 """What moves between two frames: the camera, and things against the scene behind them.
 
 The camera's own motion is a similarity fitted to tracked corners by RANSAC (Lucas and Kanade 1981; Fischler and Bolles
-1981); what the dense optical flow (DIS, Kroeger et al., ECCV 2016, arXiv 1603.03590) still shows once it is taken off
-belongs to things. Flow alone bleeds: where a ground has little texture it follows whatever moves beside it. So a pixel
-moves only where the picture itself changes as well, more than its noise. All of it is OpenCV's.
+1981). The corners lie evenly over the picture, one in each square of it: things that move have the strongest corners,
+and were those taken wherever they lie, a few things would be taken for the camera. What the dense optical flow (DIS,
+Kroeger et al., ECCV 2016, arXiv 1603.03590) still shows once it is taken off belongs to things. Flow alone bleeds:
+where a ground has little texture it follows whatever moves beside it. So a pixel moves only where the picture itself
+changes as well, more than its noise. All of it is OpenCV's.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
@@ -22,7 +25,11 @@ from assistant.types import Frame
 
 SIDE = 256
 """Width that flow is measured at, pixels."""
-CORNERS, FEWEST_CORNERS = 250, 12
+CORNER_EVERY = 16
+"""Side, pixels at SIDE, of the squares of which each gives its strongest corner."""
+RETURNS = 1.0
+"""Pixels by which a corner that is tracked there and back may miss where it was (Kalal et al., ICPR 2010)."""
+FEWEST_CORNERS = 12
 INLIERS = 0.4
 """Share of the tracked corners that must follow one motion for it to be the camera's."""
 CAMERA_MOVES = 0.012
@@ -111,11 +118,12 @@ def _grey(pixels: np.ndarray) -> np.ndarray:
 def _camera(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     """[2, 3] similarity that most corners follow; the identity where there is none."""
     still = np.array([[1.0, 0, 0], [0, 1, 0]])
-    corners = cv2.goodFeaturesToTrack(before, CORNERS, 0.01, 6)
-    if corners is None or len(corners) < FEWEST_CORNERS:
-        return still
-    tracked, found, _ = cv2.calcOpticalFlowPyrLK(before, after, corners, None, winSize=(15, 15), maxLevel=3)
-    good = found.ravel() == 1
+    corners = _corners(before)
+    lucas_kanade = partial(cv2.calcOpticalFlowPyrLK, nextPts=None, winSize=(15, 15), maxLevel=3)
+    tracked, found, _ = lucas_kanade(before, after, corners)
+    returned, found_again, _ = lucas_kanade(after, before, tracked)
+    missed = np.linalg.norm((returned - corners)[:, 0], axis=1)
+    good = (found & found_again).ravel().astype(bool) & (missed < RETURNS)
     if good.sum() < FEWEST_CORNERS:
         return still
     matrix, inliers = cv2.estimateAffinePartial2D(
@@ -124,6 +132,18 @@ def _camera(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     if matrix is None or inliers.mean() < INLIERS or not 0.7 < np.hypot(matrix[0, 0], matrix[1, 0]) < 1.4:
         return still
     return matrix
+
+
+def _corners(grey: np.ndarray) -> np.ndarray:
+    """[k, 1, 2] float32 x and y of the strongest corner (Shi and Tomasi 1994) of each square of a picture."""
+    strength = cv2.cornerMinEigenVal(grey, 3)
+    height, width = (-(-side // CORNER_EVERY) * CORNER_EVERY for side in grey.shape)
+    padded = np.full((height, width), -1, np.float32)
+    padded[: grey.shape[0], : grey.shape[1]] = strength
+    squares = padded.reshape(height // CORNER_EVERY, CORNER_EVERY, width // CORNER_EVERY, CORNER_EVERY)
+    best = squares.transpose(0, 2, 1, 3).reshape(*squares.shape[::2], -1).argmax(axis=-1)
+    rows, columns = np.indices(best.shape) * CORNER_EVERY + np.stack(np.divmod(best, CORNER_EVERY))
+    return np.stack([columns, rows], axis=-1).reshape(-1, 1, 2).astype(np.float32)
 
 
 def _changed(before: np.ndarray, after: np.ndarray) -> np.ndarray:

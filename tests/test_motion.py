@@ -56,6 +56,24 @@ def test_motion_does_not_bleed_into_a_bare_ground_and_is_as_fast_as_the_thing():
     assert motion.velocity[0, 7, 7:9] == pytest.approx(8 / 320 / 0.1, rel=0.15)
 
 
+def crowd(by: float, gone: float) -> np.ndarray:
+    """[240, 320, 3] of a faint ground, moved right by pixels, on which six strong things have gone as far left."""
+    grain = cv2.GaussianBlur(np.random.default_rng(3).normal(0, 60, (240, 400)), (0, 0), 3)
+    ground = cv2.warpAffine(120 + grain, np.float32([[1, 0, by - 40], [0, 1, 0]]), (320, 240))
+    for number in range(6):
+        row, column = 30 + 100 * (number % 2), round(60 + 90 * (number // 2) - gone)
+        marks = np.random.default_rng(number).choice([0, 255], (10, 8)).repeat(4, 0).repeat(4, 1)
+        ground[row : row + 40, column : column + 32] = marks
+    return np.repeat(ground.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
+@pytest.mark.parametrize("by", [0.0, 3.0])
+def test_things_with_the_strongest_corners_are_not_taken_for_the_camera(by):
+    motion = motion_between(Frame(crowd(0, 0), 0.0), Frame(crowd(by, 5), 0.1), (15, 20))
+    assert motion.camera == pytest.approx(by / 320 / 0.1, abs=0.01)
+    assert len(motion.movers) >= 6 and {one.direction for one in motion.movers if one.area > 0.008} == {"left"}
+
+
 def test_a_cell_that_something_fills_in_part_has_its_speed_and_not_a_share_of_it():
     velocity = np.zeros((32, 32, 2), np.float32)
     velocity[:16, :4] = (0.2, -0.1)  # a quarter of the first cell
