@@ -48,8 +48,8 @@ LIKENESS = 0.35
 """Distance of unit vectors at which two looks of a place are hardly the same any more."""
 EARLY = 0.4
 """Share of a clip after which what a place shows counts 1/e for its background."""
-TOP = 6
-"""Cells whose mean counts for a whole frame."""
+THING = 2
+"""Side of the square of cells whose mean counts for a whole frame, where it is highest: a thing is in one place."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,27 +117,29 @@ def unusual(moments: Sequence[Moment], usual: Usual) -> Tensor:
     """How much farther the moments of a clip are from the usual than normal moments, [n, 3, h, w], CHANNELS.
 
     Distances of unit vectors for the first two, of which not more than 0 is usual. The third is how far a velocity is
-    from the nearest that its lane usually has, or from rest, as a share of its own speed, 0..1.
+    from the nearest that its lane usually has, or from rest, as a share of its own speed, 0..1, `confirmed`.
     """
     looks, velocity, seen = _stacked(moments)
     times = torch.tensor([one.time for one in moments], dtype=torch.float64)
     stays = opened(_standing_out(_distance(looks, usual.background), seen), times, HELD_DWELL)
     looked = _standing_out(torch.stack([_nearest_looks(one, usual.looks) for one in moments]), seen)
-    moved = _strangeness(velocity, seen, usual.velocity, usual.seen)
+    moved = confirmed(_strangeness(velocity, seen, usual.velocity, usual.seen), velocity, times, seen)
     return torch.cat([torch.stack([stays, looked], dim=1) - usual.level, moved[:, None]], dim=1)
 
 
 def unusual_within(moments: Sequence[Moment]) -> Tensor:
     """As `unusual` without anything normal to compare with: each moment against the clip as a whole, [n, 3, h, w].
 
-    The second channel is 0: without normal moments everything has been seen once. The third is a share, 0..1.
+    The second channel is 0: without normal moments everything has been seen once. The third is a share, 0..1,
+    `confirmed`.
     """
     looks, velocity, seen = _stacked(moments)
     times = torch.tensor([one.time for one in moments], dtype=torch.float64)
     share = torch.from_numpy(stretches(times.tolist()))
     share = (share / share.mean()).to(looks.dtype)
     stays = opened(_distance(looks, _background(looks, times, share)) * seen, times)
-    return torch.stack([stays, torch.zeros_like(stays), _rarity(velocity, times, seen, share)], dim=1)
+    moved = confirmed(_rarity(velocity, times, seen, share), velocity, times, seen)
+    return torch.stack([stays, torch.zeros_like(stays), moved], dim=1)
 
 
 def opened(values: Tensor, times: Tensor, dwell: float = DWELL) -> Tensor:
@@ -158,10 +160,49 @@ def opened(values: Tensor, times: Tensor, dwell: float = DWELL) -> Tensor:
     return result
 
 
+def confirmed(values: Tensor, velocity: Tensor, times: Tensor, seen: Tensor) -> Tensor:
+    """What moves counts at most for what the look before or after it finds where it was or will be, [n, h, w].
+
+    Flow that is wrong is so for one look; a thing moves on. Of the two looks the higher one counts, there the highest
+    cell around the place that the velocity leads to. A look that is more than NEAR away says nothing, nor does one
+    that does not show the place; without either a value stays.
+
+    Args:
+        values: [n, h, w], >= 0, at rising times [n] in seconds.
+        velocity: [n, 2, h, w] right and down, picture widths a second.
+        seen: [n, h, w] bool.
+    """
+    result, width = values.clone(), values.shape[-1]
+    around = F.max_pool2d(values[:, None], 3, stride=1, padding=1)[:, 0]
+    for number, (one, ways) in enumerate(zip(values, velocity, strict=True)):
+        row, column = one.nonzero(as_tuple=True)
+        support = torch.full((len(row),), -1.0)
+        for other in (number - 1, number + 1):
+            if not 0 <= other < len(times) or abs(float(times[other] - times[number])) > NEAR:
+                continue
+            right, down = (ways[:, row, column] * width * float(times[other] - times[number])).round().long()
+            shown, there = _at(seen[other], row + down, column + right, False), around[other]
+            support = torch.where(shown, torch.maximum(support, _at(there, row + down, column + right, 0.0)), support)
+        result[number, row, column] = torch.where(support < 0, one[row, column], support.minimum(one[row, column]))
+    return result
+
+
 def summed(cells: Tensor) -> Tensor:
-    """[n, ..., h, w] -> [n, ...]: mean of the TOP highest cells of each frame."""
-    flat = cells.flatten(-2)
-    return flat.topk(min(TOP, flat.shape[-1]), dim=-1).values.mean(dim=-1)
+    """[n, ..., h, w] -> [n, ...]: the highest mean of a square of THING by THING cells of each frame.
+
+    Odd cells that lie apart are noise more often than a thing; of them no square has more than one.
+    """
+    flat = cells.flatten(0, -3)
+    size = (min(THING, cells.shape[-2]), min(THING, cells.shape[-1]))
+    return F.avg_pool2d(flat, size, stride=1).amax(dim=(-2, -1)).view(cells.shape[:-2])
+
+
+def _at(grid: Tensor, row: Tensor, column: Tensor, outside: float | bool) -> Tensor:
+    """[k] cells of a grid [h, w] at rows and columns [k], `outside` where these are not on it."""
+    height, width = grid.shape
+    on = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    found = grid[row.clamp(0, height - 1), column.clamp(0, width - 1)]
+    return torch.where(on, found, torch.tensor(outside, dtype=grid.dtype))
 
 
 def _stacked(moments: Sequence[Moment]) -> tuple[Tensor, Tensor, Tensor]:

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from assistant.usual import Moment, learn, opened, summed, unusual, unusual_within
+from assistant.usual import NEAR, THING, Moment, confirmed, learn, opened, summed, unusual, unusual_within
 
 GRID = (10, 14)
 
@@ -43,6 +43,28 @@ def test_what_stays_is_found_when_it_is_there_and_only_then(held):
     inside[9:18] = True
     assert stays[inside].min() > 2 * stays[~inside].max().clamp_min(0.1)
     assert cells[12, 0].argmax() // GRID[1] in (2, 3, 4)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_frame_is_summed_up_from_the_place_where_a_square_of_cells_is_highest(seed):
+    rng = np.random.default_rng(seed)
+    cells = rng.random((4, 3, *rng.integers(1, 9, 2)))
+    height, width = cells.shape[-2:]
+    squares = [
+        cells[..., row : row + min(THING, height), column : column + min(THING, width)].mean(axis=(-2, -1))
+        for row in range(max(1, height - THING + 1))
+        for column in range(max(1, width - THING + 1))
+    ]
+    found = summed(torch.from_numpy(cells))
+    assert found.shape == (4, 3) and np.allclose(found, np.max(squares, axis=0))
+    assert torch.equal(summed(torch.from_numpy(cells[:, 1])), found[:, 1])  # frames of one channel as well
+
+
+def test_what_is_odd_in_one_place_counts_more_than_as_much_scattered():
+    thing, noise = torch.zeros(2, 1, 9, 9)
+    thing[0, 3:5, 3:5] = 1.0
+    noise[0, ::4, ::4] = 1.0  # nine cells, no two side by side
+    assert summed(thing[None]).item() == 1.0 and summed(noise[None]).item() == pytest.approx(0.25)
 
 
 def test_what_only_passes_does_not_stay():
@@ -104,6 +126,42 @@ def test_motion_is_rare_by_what_else_its_lane_shows_at_other_times():
     assert found[0, 5, 3] == pytest.approx(1 - 4 / 8)  # three of four others are alike
     assert found[4, 5, 3] == pytest.approx(1 - 1 / 8)  # none of four
     assert found[4, 0, 3] == pytest.approx(1 - 1 / 4)  # there are no others
+
+
+def moved(count: int, gap: float, cells: dict[int, tuple[int, int]], speed: float) -> tuple[torch.Tensor, ...]:
+    """Values, velocity, times and seen of looks, 1 at one cell of some of them, which all move right at this speed."""
+    values, velocity = torch.zeros(count, *GRID), torch.zeros(count, 2, *GRID)
+    for number, (row, column) in cells.items():
+        values[number, row, column], velocity[number, 0, row, column] = 1.0, speed
+    times = torch.arange(count, dtype=torch.float64) * gap
+    return values, velocity, times, torch.ones(count, *GRID, dtype=torch.bool)
+
+
+def test_odd_motion_counts_where_the_next_look_or_the_last_one_finds_it_farther_along():
+    speed = 3 / GRID[1] / 0.25  # three cells from look to look
+    values, velocity, times, seen = moved(5, 0.25, {1: (5, 2), 2: (4, 5), 3: (5, 8)}, speed)
+    assert torch.equal(confirmed(values, velocity, times, seen), values)  # it goes on, one cell aside or not
+    once = moved(5, 0.25, {2: (5, 5)}, speed)
+    assert not confirmed(*once).any()
+    stuck = moved(5, 0.25, {1: (5, 5), 2: (5, 5), 3: (5, 5)}, speed)
+    assert not confirmed(*stuck).any()  # a cell that says it moves and does not
+    weaker = values.clone()
+    weaker[1] /= 4
+    found = confirmed(weaker, velocity, times, seen)
+    assert found[1].max() == 0.25 and found[2].max() == found[3].max() == 1.0
+
+
+def test_what_no_look_could_have_found_stays_as_it_is():
+    speed = 3 / GRID[1] / 0.25
+    apart = moved(3, NEAR + 0.01, {1: (5, 5)}, speed)
+    assert torch.equal(confirmed(*apart), apart[0])
+    one = moved(1, 0.25, {0: (5, 5)}, speed)
+    assert torch.equal(confirmed(*one), one[0])
+    leaves = moved(3, 0.25, {1: (5, 5)}, 2 / 0.25)  # two pictures from look to look
+    assert torch.equal(confirmed(*leaves), leaves[0])
+    values, velocity, times, seen = moved(3, 0.25, {1: (5, 5)}, speed)
+    seen[0, :, :4] = seen[2, :, 7:] = False  # the camera does not show where it was or will be
+    assert torch.equal(confirmed(values, velocity, times, seen), values)
 
 
 def closer(clip: list[Moment], first: int, last: int) -> list[Moment]:
