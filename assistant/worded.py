@@ -1,4 +1,5 @@
-"""Answers that are worded from the finding: may it be used, how sure is it, what was checked, how is a place.
+"""Answers that are worded from the finding: may it be used, how sure is it, what was checked, how is a place; and what
+caused it, where no kind of defect is likely enough to have a cause.
 
 What was measured, or follows from a rule, is not left to how words come out.
 
@@ -143,6 +144,35 @@ def spot_words(place: str, finding: Finding) -> str:
     return f"{where} the map marks a spot, {percent(found.area)} of the picture, {found.tone}, {found.shape}.{whole}"
 
 
+_SEEN = r"(?:it|this|that|the [\w-]{1,20}(?: [\w-]{1,20})?)"
+_ASKS_CAUSE = re.compile(
+    r"\W*(?:so |and |but |any idea )?(?:"
+    rf"what (?:(?:may|could|might|has|can) (?:have )?|probably )?caused? {_SEEN}"
+    rf"|what (?:is|was|may be|could be) the (?:likely |probable |root )?(?:cause|reason)(?: of {_SEEN})?"
+    r"|(?:likely |root )?cause|where does (?:it|this|that) come from|why did (?:it|this|that) happen|what went wrong"
+    r"|how (?:did|does|could) (?:it|this|that) (?:happen|come about))\W*$",
+    re.IGNORECASE,
+)
+
+
+def asks_cause(question: str) -> bool:
+    """Whether a question asks what caused what is seen."""
+    return _ASKS_CAUSE.match(question) is not None
+
+
+def cause_words(finding: Finding) -> str:
+    """The answer to `asks_cause` where no kind of defect is LIKELY, "" where one is: only a kind has known causes."""
+    if finding.verdict == "normal":
+        return "Nothing looks wrong here, so there is no cause to name."
+    if finding.kinds and finding.kinds[0][1] >= LIKELY:
+        return ""
+    likeliest = f"; {finding.kinds[0][0]} is the likeliest, at {percent(finding.kinds[0][1])}" if finding.kinds else ""
+    return (
+        f"That cannot be told from the picture: what kind of defect it is stays unclear{likeliest}. How the part was "
+        "made and handled would tell more."
+    )
+
+
 _ASKS_WHERE = re.compile(
     r"\W*(?:so |and |but )?(?:where(?: exactly)?(?: is (?:it|the [\w-]{1,20}(?: [\w-]{1,20})?)| should i look"
     r"| do you see [\w ]{1,30})?|(?:show|tell) me where(?: it is)?|location)\W*$",
@@ -204,5 +234,7 @@ def wording(question: str, clip: bool, doubt: str = "") -> Callable[[Finding], s
         return lambda found: sure_words(found, thing, doubt)
     if asks_checked(question):
         return checked_words
+    if asks_cause(question) and not clip:
+        return cause_words
     place = "" if clip else asks_place(question)
     return (lambda found: spot_words(place, found)) if place else None

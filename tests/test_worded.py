@@ -10,6 +10,7 @@ import pytest
 from assistant.prompts import asks_verdict, places_in
 from assistant.types import ClipFacts, Finding, FrameScore, Region, Timings
 from assistant.worded import (
+    asks_cause,
     asks_checked,
     asks_place,
     asks_sure,
@@ -137,6 +138,28 @@ def test_a_place_is_as_the_map_shows_it():
     assert worded("What about the centre right?", found) == "At the centre right nothing stands out."
     lit = worded("Is the top left all right?", replace(found, verdict="normal"))
     assert lit.endswith("The picture as a whole: normal.")
+
+
+@pytest.mark.parametrize(
+    ("question", "asked"),
+    [("What may have caused it?", True), ("What caused the scratch?", True), ("Likely cause?", True),
+     ("What went wrong?", True), ("So what is the root cause of this?", True), ("How did it happen?", True),
+     ("Where does it come from?", True), ("Any idea what caused it?", True),
+     ("Could this cause a leak?", False), ("What would a leak cause?", False), ("Is it because of the light?", False),
+     ("What is wrong?", False)],
+)  # fmt: skip
+def test_questions_for_a_cause_are_told_from_others(question: str, asked: bool) -> None:
+    assert asks_cause(question) is asked
+
+
+def test_a_cause_is_named_only_of_a_kind_that_is_likely():
+    found = replace(finding("anomalous", 0.8), kinds=(("scratch", 0.31), ("crack", 0.2)))
+    said = worded("What may have caused it?", found)
+    assert "cannot be told" in said and "scratch is the likeliest, at 31 %" in said
+    assert "likeliest" not in worded("Cause?", replace(found, kinds=()))
+    assert worded("Cause?", replace(found, kinds=(("scratch", 0.8),))) == ""  # the language model's to answer
+    assert "no cause to name" in worded("What caused it?", finding("normal", 0.9))
+    assert wording("What caused it?", clip=True) is None
 
 
 def test_long_questions_are_read_at_once():
