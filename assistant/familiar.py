@@ -21,6 +21,8 @@ from assistant.threshold import Normals
 
 SCENE = -1
 """The product of a centre that is a scene or a correction by itself."""
+MOSTLY = 0.5
+"""How far pictures must be of a known product to count as pictures of it, 0..1."""
 WAYS = ("alone", "lone", "held")
 """How a normal picture is judged: without references, against a single one, against several."""
 
@@ -76,6 +78,11 @@ class Familiar:
     def known(self, descriptors: Tensor) -> float:
         """How far the product of these pictures, [n, D] unit vectors, is one that the model learned from, 0..1."""
         return self.product_of(descriptors)[1]
+
+    def are_one(self, one: Tensor, other: Tensor) -> bool:
+        """Whether pictures, two [n, D] of unit vectors, are MOSTLY of one known product."""
+        (product, share), (same, also) = self.product_of(one), self.product_of(other)
+        return product == same != SCENE and min(share, also) >= MOSTLY
 
     def normals_of(self, product: int, way: str) -> tuple[Normals, int] | None:
         """What normal pictures of a product score, and how many were measured; None where none were."""

@@ -21,12 +21,13 @@ from assistant.clip_look import LooksAtClips
 from assistant.clip_words import clip_opening
 from assistant.configuration import SCORED
 from assistant.errors import MediaError, MemoryFileError
+from assistant.familiar import MOSTLY
 from assistant.kinds import likely_kinds
 from assistant.loading import Loaded, compose
 from assistant.memory import assemble, doubt_of, see, strangeness
 from assistant.memory_file import load_memory, save_memory
 from assistant.modeling import LookTokens, as_batch
-from assistant.operating_point import MOSTLY, operating_point
+from assistant.operating_point import operating_point
 from assistant.picture import picture_facts
 from assistant.processing import resize
 from assistant.profiles import read_profile
@@ -215,8 +216,7 @@ class Inspector(LooksAtClips):
             known=memory.known if memory else self.familiar.known(descriptor) if self.familiar else 0.0,
             doubt=doubt,
         )
-        names = self.processor.config.heatmap_config.kinds
-        kinds = likely_kinds(look.relative, regions, output.kind_logits[0], names)
+        kinds = likely_kinds(look.relative, regions, output.kind_logits[0], self.processor.config.heatmap_config.kinds)
         return replace(look, kinds=kinds, look_s=time.perf_counter() - start)
 
     def look_views(

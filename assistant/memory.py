@@ -167,6 +167,8 @@ def doubt_of(descriptor: Tensor, memory: References | None, calibration: Calibra
     """
     if memory is not None:
         far = 0 < calibration.match_cut < distance_to(memory, descriptor)
+        if far and familiar is not None and familiar.are_one(descriptor, memory.descriptors):
+            far = False  # a product that varies much, as boards do, and is known to
         return "The references do not match this picture: they seem to show another product." if far else ""
     if familiar is not None and familiar.distance(descriptor) > familiar.cut:
         return "The picture is unlike anything the model knows: nothing can be decided without references."

@@ -9,13 +9,11 @@ from __future__ import annotations
 from torch import Tensor
 
 from assistant.calibration import Calibration, logit, sigmoid
-from assistant.familiar import SCENE, Familiar
+from assistant.familiar import MOSTLY, SCENE, Familiar
 from assistant.reference import References
 from assistant.threshold import DEFAULT_RATE
 
 _OTHERS = "normal pictures of other products"
-MOSTLY = 0.5
-"""Share of a known product from which its pictures are named as where a threshold comes from."""
 
 
 def operating_point(

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from assistant.calibration import Calibration, logit, sigmoid
 from assistant.errors import WeightsError
 from assistant.familiar import SCENE, WAYS, Familiar
+from assistant.memory import doubt_of
 from assistant.operating_point import operating_point
 from assistant.reference import References
 from assistant.threshold import Normals, gaussian_cut
@@ -70,6 +71,16 @@ def test_it_is_kept_and_a_bad_file_is_one_sentence(tmp_path: Path) -> None:
     file.write_bytes(whole[:40])
     with pytest.raises(WeightsError, match="damaged"):
         Familiar.load(file, 4)
+
+
+def test_pictures_of_one_known_product_match_however_far_they_are_from_each_other() -> None:
+    kept, far = known(), replace(CALIBRATION, match_cut=1e-3)
+    one, other = at(1, 0.1), at(1, 0.25)
+    assert kept.are_one(one, other) and not kept.are_one(one, at(0, 0.0)) and not kept.are_one(at(2, 0.0), at(2, 0.0))
+    assert not kept.are_one(one, at(1, 0.45))  # hardly of it
+    memory = References((), 1, other, ())
+    assert not doubt_of(one, memory, far, kept) and "do not match" in doubt_of(one, memory, far, None)
+    assert "do not match" in doubt_of(at(0, 0.0), memory, far, kept)
 
 
 def test_a_file_from_before_products_were_told_apart_still_loads(tmp_path: Path) -> None:
