@@ -18,14 +18,19 @@ LIKELY = 0.5
 """Probability from which a kind of defect is named though it is not sure that there is one."""
 _THING = r"(?:it|them|(?:this|that|the|these|those|my)(?: (?!reference)[\w-]+){0,2})"
 _USE = r"(?:use|ship|deliver|sell|accept|pass|release|keep|reject|scrap|install|mount|approve)"
-_ASKS_USE = re.compile(
-    r"\W*(?:so |and |then |ok(?:ay)?,? )?(?:"
-    rf"(?:can|could|may|should|shall|do) (?:i|we) (?:\w+ )?{_USE} {_THING}"
+
+
+def _question(pattern: str) -> re.Pattern[str]:
+    """A question that is this and nothing else, whatever it begins with."""
+    return re.compile(rf"\W*(?:(?:so|and|but|then|ok(?:ay)?,?|any idea) )?(?:{pattern})\W*$", re.IGNORECASE)
+
+
+_ASKS_USE = _question(
+    rf"(?:(?:can|could|may|should|shall|do) (?:i|we) (?:\w+ )?{_USE} {_THING}"
     rf"|would you (?:still )?{_USE} {_THING}"
     rf"|(?:can|could|may|should|must) {_THING} (?:\w+ )?be (?:{_USE}(?:p?ed|d|t)?|sold|kept)"
-    rf"|is {_THING} (?:still )?(?:usable|acceptable|good enough|fit for use|safe to use)|does {_THING} pass"
-    r")(?: anyway| now| as it is| like this| like that)?\W*$",
-    re.IGNORECASE,
+    rf"|is {_THING} (?:still )?(?:usable|acceptable|good enough|fit for use|safe to use)|does {_THING} pass)"
+    r"(?: anyway| now| as it is| like this| like that)?"
 )
 
 
@@ -59,11 +64,10 @@ def use_words(
     return f"Not before a person has checked it: {kind} at {where}, {percent(regions[0].area)} of the picture."
 
 
-_ASKS_SURE = re.compile(
-    r"\W*(?:so |and |but |ok(?:ay)?,? )?(?:how (?:sure|certain|confident) (?:are you|is (?:it|this|that))"
+_ASKS_SURE = _question(
+    r"(?:how (?:sure|certain|confident) (?:are you|is (?:it|this|that))"
     r"|are you (?:really |quite |very )?(?:sure|certain|confident)|is (?:it|this|that) (?:certain|for sure))"
-    r"(?: (?:of|about) (?:it|this|that))?\W*$",
-    re.IGNORECASE,
+    r"(?: (?:of|about) (?:it|this|that))?"
 )
 
 
@@ -89,10 +93,9 @@ def sure_words(finding: Finding, thing: str = "picture", doubt: str = "") -> str
     return f"{100 * finding.confidence:.0f} % sure that this {thing} is {finding.verdict}: {score}."
 
 
-_ASKS_CHECKED = re.compile(
-    r"\W*(?:so |and )?what (?:exactly )?(?:did|have|do) you (?:actually )?(?:checke?d?|inspect(?:ed)?|examined?"
-    r"|look(?:ed)? at)\W*$",
-    re.IGNORECASE,
+_ASKS_CHECKED = _question(
+    r"what (?:exactly )?(?:did|have|do) you (?:actually )?(?:checke?d?|inspect(?:ed)?|examined?"
+    r"|look(?:ed)? at)"
 )
 
 
@@ -115,11 +118,10 @@ def checked_words(finding: Finding) -> str:
 
 
 _FINE = r"(?:all right|ok|okay|fine|normal|in order|clean|good|damaged|defective|broken)"
-_ASKS_PLACE = re.compile(
-    rf"\W*(?:so |and )?(?:is the [\w ]{{1,30}} {_FINE}"
+_ASKS_PLACE = _question(
+    rf"is the [\w ]{{1,30}} {_FINE}"
     r"|(?:is|are) there (?:(?:any|some)thing|an?y? \w{1,20})(?: wrong| odd| unusual)? (?:in|at|on) the [\w ]{1,30}"
-    r"|(?:what|how) about the [\w ]{1,30})\W*$",
-    re.IGNORECASE,
+    r"|(?:what|how) about the [\w ]{1,30}"
 )
 
 
@@ -145,13 +147,11 @@ def spot_words(place: str, finding: Finding) -> str:
 
 
 _SEEN = r"(?:it|this|that|the [\w-]{1,20}(?: [\w-]{1,20})?)"
-_ASKS_CAUSE = re.compile(
-    r"\W*(?:so |and |but |any idea )?(?:"
+_ASKS_CAUSE = _question(
     rf"what (?:(?:may|could|might|has|can) (?:have )?|probably )?caused? {_SEEN}"
     rf"|what (?:is|was|may be|could be) the (?:likely |probable |root )?(?:cause|reason)(?: of {_SEEN})?"
     r"|(?:likely |root )?cause|where does (?:it|this|that) come from|why did (?:it|this|that) happen|what went wrong"
-    r"|how (?:did|does|could) (?:it|this|that) (?:happen|come about))\W*$",
-    re.IGNORECASE,
+    r"|how (?:did|does|could) (?:it|this|that) (?:happen|come about)"
 )
 
 
@@ -173,10 +173,9 @@ def cause_words(finding: Finding) -> str:
     )
 
 
-_ASKS_WHERE = re.compile(
-    r"\W*(?:so |and |but )?(?:where(?: exactly)?(?: is (?:it|the [\w-]{1,20}(?: [\w-]{1,20})?)| should i look"
-    r"| do you see [\w ]{1,30})?|(?:show|tell) me where(?: it is)?|location)\W*$",
-    re.IGNORECASE,
+_ASKS_WHERE = _question(
+    r"where(?: exactly)?(?: is (?:it|the [\w-]{1,20}(?: [\w-]{1,20})?)| should i look"
+    r"| do you see [\w ]{1,30})?|(?:show|tell) me where(?: it is)?|location"
 )
 
 

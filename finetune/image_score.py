@@ -26,6 +26,7 @@ import typer
 from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
+from assistant.batch_store import write_whole
 from assistant.command import run
 from assistant.errors import RecordError
 from assistant.profiles import read_profile
@@ -33,7 +34,7 @@ from assistant.vision import VisionFeatures
 from data.schema import Record
 from finetune.fusion import Judge, shipped, stranger_of
 from finetune.leave_out import left_out_judges
-from finetune.records import training_records
+from finetune.records import training_records, two_sided
 
 SHARES = (0.0, 0.5, 1.0)
 """How far the trained layer counts, the rest being the map alone."""
@@ -68,18 +69,14 @@ Table = dict[tuple[float, float], dict[str, float]]
 
 def chosen_records(records: Sequence[Record], seed: int = 0) -> list[Record]:
     """At most PICTURES of each set, category and label of the sets with both labels, held-out ones first."""
+    training = [record for record in records if record.split in ("fit", "calibrate")]
     groups: dict[tuple[str, str, int], list[Record]] = defaultdict(list)
-    for record in records:
-        if record.split in ("fit", "calibrate"):
-            groups[record.dataset, record.category, record.label].append(record)
-    labels = defaultdict(set)
-    for dataset, _, label in groups:
-        labels[dataset].add(label)
+    for record in (training[number] for number in two_sided(training)):
+        groups[record.dataset, record.category, record.label].append(record)
     rng, found = np.random.default_rng(seed), []
-    for (dataset, _, _), group in sorted(groups.items()):
-        if len(labels[dataset]) == 2:
-            mixed = [group[index] for index in rng.permutation(len(group))]
-            found += sorted(mixed, key=lambda record: record.split != "calibrate")[:PICTURES]
+    for _, group in sorted(groups.items()):
+        mixed = [group[index] for index in rng.permutation(len(group))]
+        found += sorted(mixed, key=lambda record: record.split != "calibrate")[:PICTURES]
     return found
 
 
@@ -146,10 +143,8 @@ def main(
         said = ", ".join(f"{who} {value:.3f}" for who, value in found.items())
         typer.echo(f"layer {layer:.1f}, odd patches {odd:4.1f}: image AUROC {said}")
     file = chosen.weights / "config.json"
-    values = json.loads(file.read_text(encoding="utf-8"))
-    aside = file.with_suffix(".partial")
-    aside.write_text(json.dumps(values | {"fusion_share": share, "oddness": gain}, indent=1) + "\n", encoding="utf-8")
-    aside.replace(file)
+    values = json.loads(file.read_text(encoding="utf-8")) | {"fusion_share": share, "oddness": gain}
+    write_whole(file, (json.dumps(values, indent=1) + "\n").encode())
     typer.echo(f"wrote {file}: the trained layer counts {share}, odd patches {gain}")
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from assistant.batch_store import Store
 from assistant.calibration import Calibration
 from assistant.entries import Entry, list_entries
 from assistant.errors import LookTwiceError
+from assistant.fusion import fuse_scores
 from assistant.inspector import Inspector
 from assistant.loading import Loaded
 from tests.tiny import tiny_model
@@ -98,6 +100,22 @@ def test_a_second_run_looks_at_nothing_and_a_new_picture_only_at_itself(engine: 
     Image.fromarray(np.full((80, 80, 3), 40, np.uint8)).save(folder / "new.png")
     more = run_batch(list_entries(folder)[0], tmp_path / "run", "embedded", engine)
     assert engine.seen == 1 and len(more.rows) == 10
+
+
+def test_a_batch_of_a_known_product_counts_the_others_less(engine: Counting, tmp_path: Path) -> None:
+    entries, _ = list_entries(draw(tmp_path / "in"))
+    batches = {}
+    for share in (0.0, 1.0):
+        look = engine.inspector.look
+        engine.inspector.look = lambda source, look=look, share=share: replace(look(source), known=share)
+        batches[share] = run_batch(entries, tmp_path / f"out{share}", "embedded", engine)
+        engine.inspector.look = look
+    for share, batch in batches.items():
+        own, mutual, found = (np.array([getattr(row, name) for row in sorted(batch.rows, key=lambda row: row.name)])
+                              for name in ("score", "mutual", "suspicion"))  # fmt: skip
+        assert np.allclose(found, fuse_scores(own, mutual, share))
+        assert not np.allclose(found, fuse_scores(own, mutual, 1 - share))
+        assert all(batch.look(row).known == share for row in batch.rows)
 
 
 def test_a_damaged_kept_file_is_made_anew(engine: Counting, tmp_path: Path) -> None:

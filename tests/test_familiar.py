@@ -181,3 +181,6 @@ def test_the_look_takes_the_threshold_of_its_product() -> None:
     after = model.look(picture(1))
     assert after.score == before.score and after.threshold == pytest.approx(sigmoid(0.7))
     assert after.evidence == pytest.approx(before.evidence - 0.7, abs=1e-6) and "50 held-out" in after.threshold_source
+    assert before.known == 0 and after.known == 1
+    memory = model.remember([picture(0), picture(2)])
+    assert model.look(picture(1), replace(memory, known=0.4)).known == 0.4  # with references those say what it is
