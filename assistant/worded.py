@@ -161,9 +161,11 @@ def asks_cause(question: str) -> bool:
 
 
 def cause_words(finding: Finding) -> str:
-    """The answer to `asks_cause` where no kind of defect is LIKELY, "" where one is: only a kind has known causes."""
+    """The answer to `asks_cause` where no LIKELY kind of defect is found; "" where one is, which may have causes."""
     if finding.verdict == "normal":
         return "Nothing looks wrong here, so there is no cause to name."
+    if finding.verdict == "unsure":
+        return "Whether anything is wrong is not sure, so no cause can be named yet."
     if finding.kinds and finding.kinds[0][1] >= LIKELY:
         return ""
     likeliest = f"; {finding.kinds[0][0]} is the likeliest, at {percent(finding.kinds[0][1])}" if finding.kinds else ""

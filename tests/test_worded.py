@@ -159,6 +159,8 @@ def test_a_cause_is_named_only_of_a_kind_that_is_likely():
     assert "likeliest" not in worded("Cause?", replace(found, kinds=()))
     assert worded("Cause?", replace(found, kinds=(("scratch", 0.8),))) == ""  # the language model's to answer
     assert "no cause to name" in worded("What caused it?", finding("normal", 0.9))
+    unsure = worded("What caused it?", replace(found, verdict="unsure", kinds=(("scratch", 0.8),)))
+    assert "is not sure" in unsure and "defect" not in unsure  # nothing is presumed that the verdict does not say
     assert wording("What caused it?", clip=True) is None
 
 
