@@ -21,17 +21,17 @@ from assistant.clip_look import LooksAtClips
 from assistant.clip_words import clip_opening
 from assistant.configuration import SCORED
 from assistant.errors import MediaError, MemoryFileError
-from assistant.familiar import MOSTLY
 from assistant.kinds import likely_kinds
 from assistant.loading import Loaded, compose
-from assistant.memory import assemble, doubt_of, see, strangeness
+from assistant.look_model import LookTokens
+from assistant.memory import assemble, doubt_of, see
 from assistant.memory_file import load_memory, save_memory
-from assistant.modeling import LookTokens, as_batch
+from assistant.modeling import as_batch
 from assistant.operating_point import operating_point
 from assistant.picture import picture_facts
 from assistant.processing import resize
 from assistant.profiles import read_profile
-from assistant.prompts import DEFAULT_QUESTION, asks_verdict, conversation, says_yes, verdict_text, words_match_map
+from assistant.prompts import DEFAULT_QUESTION, asks_verdict, conversation, verdict_text
 from assistant.reference import References
 from assistant.regions import MIN_AREA, find_regions
 from assistant.runtime import TextRuntime, TransformersRuntime
@@ -40,6 +40,7 @@ from assistant.threshold import checked_rate
 from assistant.tiles import look_closer, tile_boxes
 from assistant.tiling import Tiles
 from assistant.types import MAX_MAP_SIDE, MAX_REFERENCES, SUSPICIOUS, Finding, Look, Timings
+from assistant.verdict import finding_of
 from assistant.versions import resolved
 from assistant.views import as_views, one_of, views_of
 from assistant.worded import asks_where, undecided_words, unsure_place_words, wording
@@ -335,46 +336,15 @@ class Inspector(LooksAtClips):
             explanation: the answer's words, checked against verdict and map.
             timings: as measured by the caller; looking and loading are filled in when left out.
         """
-        yes = self.yes_probability(look)
-        if look.doubt:
-            yes = self.calibration.undecided(yes)
-        verdict, confidence = self.calibration.verdict(yes)
-        lit = verdict == "normal" and bool(look.regions)
-        if look.doubt or (lit and look.references and look.known < MOSTLY):
-            verdict = "unsure"  # of a new product a place unlike all references is not "normal", whatever the score
-        warnings = [*look.warnings, *strangeness(look, self.familiar)]
-        keys = (look,) if look.clip is None else look.clip.keys
-        if look.clip is None and self.calibration.contradicts(self.first_words[look], look.evidence):
-            words, score = ("normal", "anomalous") if look.evidence > 0 else ("anomalous", "normal")
-            warnings.append(
-                f"The words say {words}, the look's score {look.score:.2f} says {score} "
-                f"(threshold {look.threshold:.2f}): please check."
-            )
-        if verdict == "anomalous" and not look.regions:
-            warnings.append("The verdict is anomalous, but the map shows no single place.")
-        if lit:
-            warnings.append(f"The score says normal, but the map is lit ({look.regions[0].place}): look there.")
-        if words_match_map(explanation, [one for key in keys for one in key.regions]) is False:
-            warnings.append("The words name a place that the map does not show: trust the map.")
-        spoken = says_yes(explanation)
-        if spoken is not None and verdict != "unsure" and spoken != (verdict == "anomalous"):
-            warnings.append(f"The words begin with another answer than the verdict, which is {verdict}.")
-        return Finding(
-            verdict=verdict,
-            confidence=confidence,
-            verdict_probability=yes,
-            score=look.score,
-            threshold=look.threshold,
-            threshold_source=look.threshold_source,
-            regions=look.regions,
-            kinds=look.kinds,
-            explanation=explanation,
-            warnings=tuple(warnings),
+        return finding_of(
+            look,
+            explanation,
+            yes=self.yes_probability(look),
+            difference=self.first_words.get(look) if look.clip is None else None,
+            calibration=self.calibration,
+            familiar=self.familiar,
             timings=timings or Timings(load_s=self.load_s, look_s=look.look_s),
             profile=self.profile,
-            references=look.references,
-            clip=look.clip,
-            view=look.view,
         )
 
     def inspect(

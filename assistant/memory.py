@@ -13,7 +13,7 @@ from torch import Tensor
 
 from assistant.calibration import Calibration
 from assistant.familiar import Familiar
-from assistant.modeling import LookModel
+from assistant.look_model import LookModel
 from assistant.reference import References, Residuals
 from assistant.types import Look
 from assistant.vision import VisionFeatures

@@ -14,7 +14,7 @@ from assistant.anyres import Views, join_views, stitch
 from assistant.expert import ExpertSelector, ViewSelection
 from assistant.heatmap import HeatmapHead, score_fusion
 from assistant.kinds import KindHead
-from assistant.modeling import LookOutput
+from assistant.look_model import LookOutput
 from assistant.onevision_config import OneVisionConfig
 from assistant.reference import VARIANTS, References, Residuals, mirrored, own_summary, residuals, top_mean
 from assistant.siglip import SiglipTower, ViewFeatures

@@ -23,7 +23,8 @@ from transformers import (
     TextIteratorStreamer,
 )
 
-from assistant.modeling import LookTokens, LookTwiceForConditionalGeneration
+from assistant.look_model import LookTokens
+from assistant.modeling import LookTwiceForConditionalGeneration
 
 REPEAT = 6
 """The base chat model may not say the same run of this many tokens twice: greedy small models loop."""

@@ -19,7 +19,8 @@ from torch import Tensor
 from assistant.anyres import WHOLE, Box, Canvas, canvas_size
 from assistant.errors import MediaError
 from assistant.heatmap import restated
-from assistant.modeling import LookOutput, LookTokens, LookTwiceForConditionalGeneration
+from assistant.look_model import LookOutput, LookTokens
+from assistant.modeling import LookTwiceForConditionalGeneration
 from assistant.processing import LookTwiceProcessor
 from assistant.tiling import Tiles, checked_tiles
 from assistant.types import MAX_MAP_SIDE

@@ -163,7 +163,7 @@ class Look:
         regions: suspicious regions, highest peak first.
         thumbnail: [H, W, 3] uint8, the picture at the heatmap's size, for rendering.
         tokens: {"visual" | "suspicious" | "map" | "comparison": [n, D] float32} for the language model, see
-            `modeling.LookTokens`; comparison only with references.
+            `look_model.LookTokens`; comparison only with references.
         kinds: (name, probability 0..1) of the kinds of defect it could be, likeliest first; () when nothing is
             suspicious.
         picture: what the whole picture is like, in words.

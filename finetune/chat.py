@@ -23,7 +23,8 @@ from transformers import Trainer, TrainingArguments
 from assistant.command import run
 from assistant.inspector import Inspector
 from assistant.loading import compose
-from assistant.modeling import TOKEN_KINDS, LookTokens, LookTwiceForConditionalGeneration
+from assistant.look_model import TOKEN_KINDS, LookTokens
+from assistant.modeling import LookTwiceForConditionalGeneration
 from assistant.packaged import native_bfloat16
 from assistant.processing import LookTwiceProcessor
 from assistant.profiles import read_profile

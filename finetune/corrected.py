@@ -13,7 +13,7 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from assistant.calibration import Calibration
 from assistant.configuration import LookTwiceVisionConfig
-from assistant.modeling import LookModel
+from assistant.look_model import LookModel
 from data.schema import Record
 from finetune.dataset import LookDataset, Mix, Sample
 from finetune.features import read_batch

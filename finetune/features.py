@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from assistant.errors import RecordError
-from assistant.modeling import LookModel
+from assistant.look_model import LookModel
 from assistant.packaged import native_bfloat16
 from assistant.processing import normalise
 from assistant.reference import References, Residuals, residuals

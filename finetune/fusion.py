@@ -24,7 +24,7 @@ from tqdm import tqdm
 from assistant.command import run
 from assistant.errors import RecordError, WeightsError
 from assistant.loading import compose
-from assistant.modeling import LookModel
+from assistant.look_model import LookModel
 from assistant.onevision import OneVisionLook
 from assistant.profiles import Profile, read_profile
 from assistant.weights import LOOK_FILE, LOOK_PARTS, load_parts, save_parts

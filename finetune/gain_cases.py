@@ -15,8 +15,8 @@ from torch import Tensor
 
 from assistant.anyres import Views, stitch
 from assistant.configuration import LookTwiceVisionConfig
+from assistant.look_model import LookModel
 from assistant.memory import Seen, held_out, joined, see, usual_of
-from assistant.modeling import LookModel
 from assistant.onevision import OneVisionLook
 from assistant.processing import fit_size, normalise, resize
 from assistant.reference import References, Residuals, mirror

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from assistant.command import run
 from assistant.errors import RecordError
-from assistant.modeling import LookModel
+from assistant.look_model import LookModel
 from assistant.profiles import read_profile
 from assistant.weights import LOOK_FILE, LOOK_PARTS, load_parts, save_parts
 from data.knowledge import canonical

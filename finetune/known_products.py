@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from assistant.familiar import SCENE, Familiar
 from assistant.inspector import Inspector
-from assistant.modeling import LookOutput
+from assistant.look_model import LookOutput
 from data.schema import Record
 from finetune.records import two_sided
 

@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from assistant.command import run
 from assistant.errors import RecordError
-from assistant.modeling import LookModel
+from assistant.look_model import LookModel
 from assistant.profiles import Profile, read_profile
 from assistant.reference import top_mean
 from assistant.weights import LOOK_PARTS, load_parts, save_parts

@@ -21,7 +21,7 @@ from transformers import EarlyStoppingCallback, Trainer, TrainingArguments
 
 from assistant.command import run
 from assistant.errors import RecordError
-from assistant.modeling import LookModel
+from assistant.look_model import LookModel
 from assistant.packaged import native_bfloat16
 from assistant.profiles import read_profile
 from assistant.weights import LOOK_FILE, LOOK_PARTS, load_parts, save_parts

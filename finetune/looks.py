@@ -15,8 +15,8 @@ from tqdm import tqdm
 from assistant.calibration import Calibration
 from assistant.familiar import Familiar
 from assistant.kinds import likely_kinds
+from assistant.look_model import TOKEN_KINDS, LookModel, LookTokens
 from assistant.memory import describe
-from assistant.modeling import TOKEN_KINDS, LookModel, LookTokens
 from assistant.picture import PictureFacts, picture_facts
 from assistant.regions import find_regions
 from assistant.types import SUSPICIOUS, Region

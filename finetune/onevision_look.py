@@ -20,7 +20,7 @@ from assistant.anyres import join_views, stitch
 from assistant.calibration import Calibration
 from assistant.configuration import LookTwiceVisionConfig
 from assistant.errors import RecipeError, RecordError, WeightsError
-from assistant.modeling import LookOutput
+from assistant.look_model import LookOutput
 from assistant.onevision import OneVision, OneVisionLook
 from assistant.onevision_config import OneVisionConfig, config_for
 from assistant.onevision_loading import checkpoint_config, compose_onevision

@@ -25,7 +25,7 @@ from assistant.calibration import Calibration
 from assistant.command import run
 from assistant.errors import CorrectionError, RecordError
 from assistant.familiar import SCENE, Familiar
-from assistant.modeling import LookModel
+from assistant.look_model import LookModel
 from assistant.profiles import Profile, read_profile
 from assistant.versions import FACTS_FILE, SHIPPED, joined, resolved, split_name, use, version_folder
 from assistant.weights import CALIBRATION_FILE, FAMILIAR_FILE, LOOK_FILE, LOOK_PARTS, load_parts, save_parts

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from assistant.configuration import LookTwiceConfig
-from assistant.modeling import LookModel, LookOutput
+from assistant.look_model import LookModel, LookOutput
 from assistant.packaged import fill_tower
 from assistant.profiles import Profile
 from assistant.reference import Residuals

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from assistant.modeling import LookTokens, as_batch
+from assistant.look_model import LookTokens
+from assistant.modeling import as_batch
 from assistant.prompts import band
 from assistant.types import ClipFacts, FrameScore, Look, Region, Span
 from finetune.chat import collate, sample

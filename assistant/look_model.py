@@ -1,0 +1,219 @@
+"""Everything that looks, without a word of language: pixels to map, scores and the tokens that are told of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import AutoModel, PreTrainedModel
+
+from assistant.configuration import LookTwiceConfig
+from assistant.heatmap import HeatmapHead, map_summary, restated, score_fusion
+from assistant.kinds import KindHead
+from assistant.look_twice import LookTwiceSelector, Selection
+from assistant.reference import (
+    ODD_LEVEL,
+    OWN_RADIUS,
+    VARIANTS,
+    References,
+    Residuals,
+    mirror,
+    mirrored,
+    oddness,
+    own_summary,
+    residuals,
+)
+from assistant.vision import TimmTower, VisionFeatures
+
+TOKEN_KINDS = ("visual", "suspicious", "map", "comparison")
+"""Fields of LookTokens in the order of the configuration's `placeholder_ids`."""
+
+
+@dataclass(frozen=True, eq=False)
+class LookTokens:
+    """What the language model gets of a look, before projection; made once, asked many times.
+
+    Attributes:
+        visual: [B, n_visual, D] the tower's tokens pooled to `visual_grid`.
+        suspicious: [B, n_suspicious, D] global and suspicious tokens of the selector.
+        map: [B, cells, C + 2] summary of the heatmap, see `heatmap.map_summary`.
+        comparison: [B, n, D] how the suspicious places differ from the references, or None without references.
+        frames: [B, K, n, D] suspicious tokens of a clip's other key frames in order of time, or None without any.
+        framed: [B, K] bool, which of them there are where rows have different numbers; None for all.
+    """
+
+    visual: Tensor
+    suspicious: Tensor
+    map: Tensor
+    comparison: Tensor | None = None
+    frames: Tensor | None = None
+    framed: Tensor | None = None
+
+    @property
+    def seen(self) -> Tensor:
+        """[B, D] what the whole picture looks like."""
+        return self.visual.mean(dim=1)
+
+    def of_kind(self, kind: str) -> Tensor | None:
+        """Tokens of one of TOKEN_KINDS as they stand in the prompts: [B, n, D], or [1, N, D] of all rows together."""
+        values = getattr(self, kind)
+        if kind != "suspicious" or self.frames is None:
+            return values
+        framed = self.frames.new_ones(self.frames.shape[:2], dtype=torch.bool) if self.framed is None else self.framed
+        rows = [
+            torch.cat([own, others[there].flatten(0, 1)])
+            for own, others, there in zip(values, self.frames, framed, strict=True)
+        ]
+        return torch.cat(rows)[None]
+
+
+@dataclass(frozen=True, eq=False)
+class LookOutput:
+    """One look at B pictures.
+
+    Attributes:
+        heatmap_logits: [B, 1, H, W] at the finest stride of the tower.
+        score_logit: [B] image logit, as `LookTwiceConfig` weighs its sources; `map_logit` and `selector_logit` [B] are
+            the two learned ones.
+        kind_logits: [B, kinds] which kind of defect, if there is one.
+        selection: the selector's own output.
+        tokens: what the language model gets; comparison tokens for all B pictures when any of them has references.
+    """
+
+    heatmap_logits: Tensor
+    score_logit: Tensor
+    map_logit: Tensor
+    selector_logit: Tensor
+    kind_logits: Tensor
+    selection: Selection
+    tokens: LookTokens
+
+
+class LookModel(PreTrainedModel):
+    """Everything that looks: pixels -> map, score and tokens. No language in here."""
+
+    config_class = LookTwiceConfig
+    base_model_prefix = "look_model"
+    main_input_name = "pixel_values"
+
+    def __init__(self, config: LookTwiceConfig) -> None:
+        super().__init__(config)
+        self.tower = TimmTower(config.vision_config)
+        self.selector = LookTwiceSelector(config.selector_config, config.vision_config)
+        self.heatmap = HeatmapHead(config.heatmap_config, config.selector_config, config.vision_config)
+        self.kinds = KindHead(config.heatmap_config, config.selector_config, config.vision_config)
+        levels = len(config.vision_config.channels) - 1
+        self.fusion = score_fusion(levels)
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Modules initialise themselves when they are made."""
+
+    def forward(self, pixel_values: Tensor, references: References | None = None) -> LookOutput:
+        """[B, 3, H, W] normalised pixels, sides multiples of the coarsest stride -> LookOutput.
+
+        It is the mean over the pictures and their mirror images, as many as `config.mirrors`.
+
+        Args:
+            pixel_values: the pictures.
+            references: of the one product that all B pictures show; see `remember`.
+        """
+        features = self.see(pixel_values)
+        return self.decide(features, self.compare(features, references))
+
+    def see(self, pixel_values: Tensor) -> VisionFeatures:
+        """The tower's features of [B, 3, H, W], each picture followed by mirror images, `config.mirrors` in all."""
+        return self.tower(mirrored(pixel_values, self.config.mirrors))
+
+    def compare(self, features: VisionFeatures, references: References | None) -> Residuals:
+        """Residuals of the pictures of `see` against references of the one product that all show."""
+        return residuals(features.levels[1:], [references] * len(features.tokens), self.config.mirrors)
+
+    def top(self, differences: Residuals) -> float:
+        """`Residuals.top` of one picture of `compare`."""
+        return float(differences.top.mean())
+
+    def decide(self, features: VisionFeatures, differences: Residuals) -> LookOutput:
+        """As `judge`, the mean over each picture and its mirror images: features of `see`, residuals of `compare`."""
+        output, mirrors = self.judge(features, differences), self.config.mirrors
+        if mirrors > 1:
+            output = mean_look(output, mirrors, tuple(self.config.heatmap_config.cells))
+        return self._counting_odd(output, features, differences, mirrors)
+
+    def single(self, features: VisionFeatures, differences: Residuals) -> LookOutput:
+        """As `decide` for features of the tower on B pictures alone: where time or what was kept allows no more."""
+        return self._counting_odd(self.judge(features, differences), features, differences, 1)
+
+    def _counting_odd(
+        self, output: LookOutput, features: VisionFeatures, differences: Residuals, mirrors: int
+    ) -> LookOutput:
+        if gain := self.config.oddness:
+            output = replace(output, score_logit=output.score_logit + gain * self.odd(features, differences, mirrors))
+        return output
+
+    def odd(self, features: VisionFeatures, differences: Residuals, mirrors: int) -> Tensor:
+        """`reference.oddness` of the pictures, [B]; each is followed by its mirror images, `mirrors` in all."""
+        own = differences.maps[ODD_LEVEL - 1][:, 0]
+        return oddness(features.levels[ODD_LEVEL], own, mirrors, OWN_RADIUS[ODD_LEVEL - 1])
+
+    def remember(self, pixel_values: Tensor, features: VisionFeatures | None = None) -> References:
+        """Features of normal pictures [K, 3, H, W] and of their mirror images.
+
+        Args:
+            pixel_values: the pictures.
+            features: of `see` on these very pictures, where it has looked at them already.
+        """
+        seen, known = [], self.config.mirrors if features is not None else 0
+        for number, picture in enumerate(mirrored(pixel_values).split(1)):
+            one, variant = divmod(number, VARIANTS)
+            if features is None or variant >= known:
+                seen.append(self.tower(picture).levels[1:])
+            else:
+                row = one * known + variant
+                seen.append(tuple(level[row : row + 1] for level in features.levels[1:]))
+        return References(tuple(torch.cat(level) for level in zip(*seen, strict=True)), len(pixel_values))
+
+    def judge(self, features: VisionFeatures, differences: Residuals) -> LookOutput:
+        """What is trained of a look: the tower's features and the residuals -> LookOutput."""
+        selection = self.selector(features, differences)
+        logits, map_logit, head = self.heatmap(selection, differences)
+        own = own_summary(differences)  # what no training can overfit: it ranks some unseen products best of all
+        layer = self.fusion(torch.stack([selection.score_logit, map_logit, *own], dim=1)).squeeze(1)
+        score = map_logit + self.config.fusion_share * (layer - map_logit)
+        score = score + self.heatmap.references(differences)
+        visual = F.adaptive_avg_pool2d(features.levels[-1], tuple(self.config.visual_grid))  # [B, D, r, c]
+        tokens = LookTokens(
+            visual=visual.flatten(2).transpose(1, 2),
+            suspicious=selection.suspicious,
+            map=map_summary(logits, head, tuple(self.config.heatmap_config.cells)),
+            comparison=selection.comparison if bool(differences.given.any()) else None,
+        )
+        kinds = self.kinds(selection, logits)
+        return LookOutput(logits, score, map_logit, selection.score_logit, kinds, selection, tokens)
+
+
+def mean_look(output: LookOutput, mirrors: int, cells: tuple[int, int]) -> LookOutput:
+    """One look (B) of a look at each picture and its mirror images (mirrors B rows): map, scores and kinds are means.
+
+    What a tower trained on upright photographs holds for odd in one direction is evened out. Tokens are the picture's
+    own, with the mean map's values.
+
+    Args:
+        output: of `LookModel.judge` on pictures that are followed by their mirror images.
+        mirrors: how many rows belong to one picture.
+        cells: rows and columns of the map tokens.
+    """
+    rows = output.heatmap_logits.unflatten(0, (-1, mirrors))  # [B, mirrors, 1, H, W]
+    logits = torch.stack([mirror(rows[:, number], number) for number in range(mirrors)]).mean(dim=0)
+    means = {
+        name: getattr(output, name).unflatten(0, (-1, mirrors)).mean(dim=1)
+        for name in ("score_logit", "map_logit", "selector_logit", "kind_logits")
+    }
+    tokens = {name: value[::mirrors] for name, value in vars(output.tokens).items() if value is not None}
+    tokens["map"] = restated(tokens["map"], logits, cells)
+    return LookOutput(logits, **means, selection=output.selection.rows(mirrors), tokens=LookTokens(**tokens))
+
+
+AutoModel.register(LookTwiceConfig, LookModel)
