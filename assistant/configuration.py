@@ -85,7 +85,7 @@ class LookTwiceHeatmapConfig(PreTrainedConfig):
     kinds: list[str] | tuple[str, ...] = ("crack", "hole")
 
 
-SCORED = ("mirrors", "fusion_share", "oddness")
+SCORED = ("mirrors", "fusion_share", "oddness", "coarse_oddness")
 """Numbers of a LookTwiceConfig that scores depend on beside weights; other configurations have none of them."""
 
 
@@ -100,7 +100,8 @@ class LookTwiceConfig(PreTrainedConfig):
             embedding table stays as it is.
         mirrors: how many mirror images a look is the mean of, itself included: 1 to 4, see `reference.mirrored`.
         fusion_share: how far the trained fusion counts in the image score beside the map alone, 0..1, chosen likewise.
-        oddness: logits of the image score for each unit of `reference.oddness`, chosen by `finetune.image_score`.
+        oddness, coarse_oddness: logits of the image score for each unit of `reference.oddness` on the finer and on the
+            coarser of `reference.ODD_LEVELS`, chosen by `finetune.image_score`.
     """
 
     model_type = "looktwice"
@@ -125,6 +126,7 @@ class LookTwiceConfig(PreTrainedConfig):
     mirrors: int = 1
     fusion_share: float = 1.0
     oddness: float = 0.0
+    coarse_oddness: float = 0.0
 
     def __post_init__(self, **kwargs: Any) -> None:
         self.vision_config = _nested(self.vision_config, LookTwiceVisionConfig)

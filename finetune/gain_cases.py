@@ -138,10 +138,15 @@ def pictured(records: Sequence[Record]) -> Iterator[Picture]:
         yield Picture(pixels, mask, record.label)
 
 
-def own_product(number: int) -> tuple[list[Picture], list[np.ndarray]]:
-    """A drawn product: pictures to judge, half with a drawn defect, and references."""
+def own_product(number: int, family: str | None = None) -> tuple[list[Picture], list[np.ndarray]]:
+    """A drawn product: pictures to judge, half with a drawn defect, and references.
+
+    Args:
+        number: of the product; another number is another product.
+        family: of `data.products.PRODUCTS`, any of them when left out.
+    """
     rng = np.random.default_rng([SEED, number])
-    scene = draw_product(rng, (SIDE, SIDE))
+    scene = draw_product(rng, (SIDE, SIDE), family)
 
     def take() -> np.ndarray:
         return variants(scene, rng)[0]
