@@ -24,7 +24,7 @@ OWN_NEIGHBOURS = 4
 OWN_SHARE = 0.01
 """Share of a picture's patches that its odd part is summed up from."""
 ODD_LEVELS = (1, 2)
-"""Levels of the tower, the finest being 0, whose patches `oddness` is taken on: the coarser one has more of the shape."""
+"""Levels of the tower, the finest being 0, on which `oddness` is taken: the coarser one has more of the shape."""
 LEVEL_WEIGHTS = (1.0, 1.0, 0.5, 0.5)
 """How much each residual level counts in the distance to the references, finest first."""
 TOP_SHARE = 0.02
