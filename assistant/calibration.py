@@ -39,6 +39,8 @@ class Calibration:
         lone_mean, lone_between, lone_within: the same of normals held against a single reference.
         held_scale, lone_scale: multiply the calibrated logit of a picture held against references, over 0: where scores
             of normals scatter more, the same distance from the threshold says less.
+        held_weight, lone_weight: how much more than without references the same distance from the threshold says of a
+            known product's picture held against several or a single one, over 0.
         match_cut: cosine distance 0..2 of pooled features from which a picture and its references show different
             products; 0 means that it has not been measured.
     """
@@ -64,6 +66,8 @@ class Calibration:
     match_cut: float = 0.0
     held_scale: float = 1.0
     lone_scale: float = 1.0
+    held_weight: float = 1.0
+    lone_weight: float = 1.0
 
     def score(self, logit: float, normals: Sequence[float] | None = None) -> float:
         """Fused image logit -> calibrated score 0..1; `normals` as of `threshold_at`."""
@@ -73,6 +77,12 @@ class Calibration:
         """Fused image logit -> calibrated logit; `score` is its sigmoid."""
         scale = 1.0 if normals is None else self.held_scale if len(normals) else self.lone_scale
         return scale * (self.score_scale * value + self.score_bias)
+
+    def weight(self, normals: Sequence[float] | None, known: float) -> float:
+        """`Look.weight` of a picture of a product that is known so far, 0..1; `normals` as of `threshold_at`."""
+        if normals is None:
+            return 1.0
+        return 1 + known * ((self.held_weight if len(normals) else self.lone_weight) - 1)
 
     def threshold_at(
         self,
@@ -183,8 +193,11 @@ class Calibration:
         numbers = [value for name, value in asdict(calibration).items() if name != "source"]
         if not all(isinstance(value, (int, float)) and math.isfinite(value) for value in numbers):
             raise WeightsError(f"The calibration {file.name} holds a value that is not a finite number.")
-        if min(calibration.held_scale, calibration.lone_scale) <= 0:
-            raise WeightsError(f"The calibration {file.name} turns scores round: held_scale or lone_scale is too low.")
+        for kind in ("scale", "weight"):
+            if min(getattr(calibration, f"{way}_{kind}") for way in ("held", "lone")) <= 0:
+                raise WeightsError(
+                    f"The calibration {file.name} turns scores round: held_{kind} or lone_{kind} is too low."
+                )
         if calibration.word_scale <= 0 or calibration.look_scale < 0:
             raise WeightsError(f"The calibration {file.name} turns yes into no: word_scale or look_scale is too low.")
         return calibration

@@ -200,9 +200,11 @@ class Inspector(LooksAtClips):
             threshold = self.calibration.threshold_of_most(threshold, tiled.count)
             threshold_source += f", for the highest of {tiled.count} views"
         doubt = doubt_of(descriptor, memory, self.calibration, self.familiar)
+        normals = memory.normals if memory else None
+        known = memory.known if memory else self.familiar.known(descriptor) if self.familiar else 0.0
         look = Look(
             size=size,
-            score=self.calibration.score(float(output.score_logit[0]), memory.normals if memory else None),
+            score=self.calibration.score(float(output.score_logit[0]), normals),
             heatmap=heatmap,
             regions=regions,
             thumbnail=thumbnail,
@@ -214,7 +216,8 @@ class Inspector(LooksAtClips):
             warnings=(*media.notes, *(memory.notes if memory else ()), *([doubt] if doubt else ())),
             threshold=threshold,
             threshold_source=threshold_source,
-            known=memory.known if memory else self.familiar.known(descriptor) if self.familiar else 0.0,
+            weight=self.calibration.weight(normals, known),
+            known=known,
             doubt=doubt,
         )
         kinds = likely_kinds(look.relative, regions, output.kind_logits[0], self.processor.config.heatmap_config.kinds)

@@ -170,6 +170,7 @@ class Look:
         references: how many normal references it was held against.
         threshold: score from which a picture like this one is called anomalous, 0..1; `threshold_source` is a sentence
             saying where it comes from.
+        weight: how much a logit between score and threshold says, 1 without references, see `Calibration.weight`.
         known: how far it, or its references, are of a product that the model has learned from, 0..1.
         doubt: a sentence saying why nothing can be decided here, "" when it can.
         name: display name of the picture.
@@ -196,6 +197,7 @@ class Look:
     look_s: float = 0.0
     threshold: float = 0.5
     threshold_source: str = ""
+    weight: float = 1.0
     known: float = 0.0
     doubt: str = ""
     clip: ClipFacts | None = None
@@ -204,9 +206,9 @@ class Look:
 
     @property
     def evidence(self) -> float:
-        """How far the score lies over its threshold, in logits: over 0 speaks for an anomaly, under 0 for a normal."""
+        """How far the score lies over its threshold, in logits times `weight`: over 0 speaks for an anomaly."""
         score, threshold = (min(max(share, 1e-9), 1 - 1e-9) for share in (self.score, self.threshold))
-        return math.log(score / (1 - score)) - math.log(threshold / (1 - threshold))
+        return self.weight * (math.log(score / (1 - score)) - math.log(threshold / (1 - threshold)))
 
     @property
     def relative(self) -> float:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from sklearn.cluster import KMeans
+from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 from tqdm import tqdm
 
@@ -32,6 +33,8 @@ SHRUNK = 4
 """Pictures of either label by which a product's balanced point is drawn to that of all products."""
 LEAST_RAMP = 0.05
 """Distance between a known and a new product at least."""
+LEAST_STEEP = 0.05
+"""A logit over the balanced point never speaks for a normal picture."""
 OWN_SET = "own"
 
 
@@ -77,15 +80,45 @@ def look_at_record(inspector: Inspector, record: Record) -> LookOutput:
         return inspector.model.look(inspector.processor.pixels(record.read_image()))
 
 
-def balanced_points(inspector: Inspector, records: Sequence[Record], sets: Sequence[str]) -> tuple[Tensor, Tensor]:
-    """`tipping` and `judged` of Familiar for the sets in this order, from pictures that no weight was fitted on."""
-    sides: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in sets}
+Sides = dict[str, tuple[list[float], list[float]]]
+"""Calibrated logits of the normal and of the anomalous pictures of each set."""
+
+
+def sides_alone(inspector: Inspector, records: Sequence[Record], sets: Sequence[str]) -> Sides:
+    """What pictures that no weight was fitted on score without references, of the sets in this order."""
+    sides: Sides = {name: ([], []) for name in sets}
     told = [records[number] for number in two_sided(records) if records[number].dataset in sides]
     for record in tqdm(told, desc="known products", unit="picture"):
         score = float(look_at_record(inspector, record).score_logit[0])
         sides[record.dataset][record.label].append(inspector.calibration.logit(score))
-    tipping = torch.tensor([balanced_point(*sides[name]) for name in sets], dtype=torch.float64)
-    return tipping, torch.tensor([len(sides[name][0]) + len(sides[name][1]) for name in sets])
+    return sides
+
+
+def balanced_points(sides: Sides) -> Tensor:
+    """A column of `Familiar.tipping`: the `balanced_point` of each set, NaN where nothing was measured."""
+    points = [balanced_point(*both) if any(both) else torch.nan for both in sides.values()]
+    return torch.tensor(points, dtype=torch.float64)
+
+
+def steepness(sides: Sides) -> float:
+    """How much a logit over the set's balanced point says: the slope of a logistic regression, all groups equal.
+
+    Of the sets with both labels; 1 where there are none.
+    """
+    values, labels, weights = [], [], []
+    for both in sides.values():
+        if not all(both):
+            continue
+        point = balanced_point(*both)
+        for label, side in enumerate(both):
+            values += [value - point for value in side]
+            labels += [label] * len(side)
+            weights += [1 / len(side)] * len(side)
+    if not values:
+        return 1.0
+    weight = np.array(weights) * len(weights) / sum(weights)
+    fitted = LogisticRegression(C=1e3, fit_intercept=False).fit(np.array(values)[:, None], labels, weight)
+    return max(LEAST_STEEP, float(fitted.coef_[0, 0]))
 
 
 def balanced_point(normal: Sequence[float], anomalous: Sequence[float]) -> float:

@@ -23,7 +23,7 @@ from assistant.threshold import DEFAULT_RATE, Normals, conformal_cut, gaussian_c
 from data.photos import photographs
 from data.products import draw_product
 from data.schema import Record
-from finetune.known_products import OWN_SET, balanced_point, balanced_points, familiar_of, sets_of
+from finetune.known_products import OWN_SET, Sides, balanced_points, familiar_of, sets_of, sides_alone, steepness
 
 SHOTS = (1, 2, 4, 8)
 """How many references are drawn."""
@@ -255,16 +255,16 @@ def normals_of_sets(
     return normals
 
 
-def held_points(sets: Sequence[str], held: Sequence[Held], way: str, scale: float) -> Tensor:
-    """`Familiar.tipping` with references: of the sets in this order, "lone" or "held" of WAYS, logits times `scale`."""
-    points = []
+def sides_held(sets: Sequence[str], held: Sequence[Held], way: str, scale: float) -> Sides:
+    """What pictures of the sets score with references, "lone" or "held" of WAYS, logits times `scale`."""
+    sides: Sides = {}
     for name in sets:
         mine = [one for one in held if one.product[0] == name and one.anomalous and (one.shots == 1) is (way == "lone")]
-        normal, anomalous = (
-            [scale * value for one in mine for value in getattr(one, side)] for side in ("unseen", "anomalous")
+        sides[name] = (
+            [scale * value for one in mine for value in one.unseen],
+            [scale * value for one in mine for value in one.anomalous],
         )
-        points.append(balanced_point(normal, anomalous) if mine else torch.nan)
-    return torch.tensor(points, dtype=torch.float64)
+    return sides
 
 
 def calibrate_references(
@@ -284,8 +284,11 @@ def calibrate_references(
     held_scale, lone_scale = scales_of(normal, held)
     names = [name for name in sets_of(descriptors) if name != OWN_SET]
     scales = dict(zip(WAYS, (1.0, lone_scale, held_scale), strict=True))
-    apart, counts = balanced_points(inspector, held_out, names)
-    tipping = torch.stack([apart, *(held_points(names, held, way, scales[way]) for way in WAYS[1:])], dim=1)
+    sides = [sides_alone(inspector, held_out, names)]
+    sides += [sides_held(names, held, way, scales[way]) for way in WAYS[1:]]
+    counts = torch.tensor([len(normal) + len(odd) for normal, odd in sides[0].values()])
+    tipping = torch.stack([balanced_points(one) for one in sides], dim=1)
+    apart, lone_slope, held_slope = (steepness(one) for one in sides)
     inspector.familiar = replace(
         inspector.familiar, tipping=tipping, judged=counts, normals=normals_of_sets(names, alone, held, scales)
     )
@@ -296,6 +299,7 @@ def calibrate_references(
         lone_within=lone_scale * lone.within,
         held_mean=held_scale * against.mean, held_between=held_scale * against.between,
         held_within=held_scale * against.within,
-        held_scale=held_scale, lone_scale=lone_scale, match_cut=match_cut(descriptors),
+        held_scale=held_scale, lone_scale=lone_scale,
+        held_weight=held_slope / apart, lone_weight=lone_slope / apart, match_cut=match_cut(descriptors),
     )  # fmt: skip
     return calibration, inspector.familiar, attained(held)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -51,6 +52,14 @@ def test_evidence_is_the_distance_to_the_threshold_in_logits():
     assert look.relative == pytest.approx(sigmoid(look.evidence))
     assert look_of(0.37, 0.5).relative == pytest.approx(0.37) and look_of(0.2, 0.2).relative == 0.5
     assert look_of(1.0, 0.5).relative <= 1 and math.isfinite(look_of(0.0, 0.5).evidence)
+
+
+def test_with_references_of_a_known_product_the_same_distance_says_more():
+    calibration = Calibration(held_weight=1.2, lone_weight=1.5)
+    assert calibration.weight(None, 1.0) == 1 == calibration.weight((), 0.0)
+    assert calibration.weight((), 1.0) == 1.5 and calibration.weight((0.1, 0.2), 0.5) == pytest.approx(1.1)
+    look = look_of(0.6, 0.2)
+    assert replace(look, weight=1.5).evidence == pytest.approx(1.5 * look.evidence)
 
 
 @pytest.mark.parametrize("look_scale", [0.0, 0.4, 3.0])
@@ -137,8 +146,9 @@ def test_a_score_held_against_references_is_scaled_and_so_is_its_threshold():
     assert calibration.threshold_at(0.05, (0.1,)) == sigmoid(cut)
 
 
-def test_a_calibration_that_would_turn_scores_round_is_refused(tmp_path):
+@pytest.mark.parametrize("name", ["lone_scale", "held_weight"])
+def test_a_calibration_that_would_turn_scores_round_is_refused(tmp_path, name):
     file = tmp_path / "calibration.json"
-    file.write_text('{"lone_scale": 0}')
+    file.write_text(f'{{"{name}": 0}}')
     with pytest.raises(WeightsError, match="turns scores round"):
         Calibration.load(file)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -17,7 +18,7 @@ from assistant.memory import doubt_of
 from assistant.operating_point import operating_point
 from assistant.reference import References
 from assistant.threshold import Normals, gaussian_cut
-from finetune.known_products import SHRUNK, balanced_point
+from finetune.known_products import LEAST_STEEP, SHRUNK, balanced_point, balanced_points, steepness
 from tests.test_memory import picture
 from tests.tiny import tiny_inspector
 
@@ -167,6 +168,19 @@ def test_a_balanced_point_is_never_lower_than_that_of_all() -> None:
     assert balanced_point([-3.0] * 9, [1.0] * 9) == 0
     assert balanced_point([3.0] * 9, []) == balanced_point([], [3.0]) == 0
     assert 0 < balanced_point([1.0], [3.0]) < balanced_point([1.0] * 20, [3.0] * 20) < 2
+
+
+def test_how_much_a_logit_says_is_its_slope() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(0, 2, 4000)
+    labels = rng.uniform(size=4000) < 1 / (1 + np.exp(-0.7 * values))
+    one = (values[~labels].tolist(), values[labels].tolist())
+    assert steepness({"a": one}) == pytest.approx(0.7, abs=0.05)
+    assert steepness({"a": tuple([2 * value for value in side] for side in one)}) == pytest.approx(0.35, abs=0.03)
+    assert steepness({"a": one, "normals only": ([1.0], [])}) == steepness({"a": one})
+    assert steepness({"a": (one[1], one[0])}) == LEAST_STEEP and steepness({}) == 1
+    points = balanced_points({"a": ([1.0] * 6, [4.0] * 6), "normals only": ([2.0], []), "nothing": ([], [])})
+    assert points[0] > 0 and points[1] == 0 and points[2].isnan()
 
 
 def test_the_look_takes_the_threshold_of_its_product() -> None:
