@@ -85,7 +85,7 @@ class LookTwiceHeatmapConfig(PreTrainedConfig):
     kinds: list[str] | tuple[str, ...] = ("crack", "hole")
 
 
-SCORED = ("mirrors", "fusion_share", "oddness", "coarse_oddness")
+SCORED = ("mirrors", "fusion_share", "oddness", "coarse_oddness", "registered_score", "registered_map")
 """Numbers of a LookTwiceConfig that scores depend on beside weights; other configurations have none of them."""
 
 
@@ -102,6 +102,8 @@ class LookTwiceConfig(PreTrainedConfig):
         fusion_share: how far the trained fusion counts in the image score beside the map alone, 0..1, chosen likewise.
         oddness, coarse_oddness: logits of the image score for each unit of `reference.oddness` on the finer and on the
             coarser of `reference.ODD_LEVELS`, chosen by `finetune.image_score`.
+        registered_score, registered_map: logits of the image score and of the map for each unit of
+            `registration.excess`, chosen by `finetune.registered`.
     """
 
     model_type = "looktwice"
@@ -127,6 +129,8 @@ class LookTwiceConfig(PreTrainedConfig):
     fusion_share: float = 1.0
     oddness: float = 0.0
     coarse_oddness: float = 0.0
+    registered_score: float = 0.0
+    registered_map: float = 0.0
 
     def __post_init__(self, **kwargs: Any) -> None:
         self.vision_config = _nested(self.vision_config, LookTwiceVisionConfig)

@@ -16,6 +16,7 @@ from assistant.look_twice import LookTwiceSelector, Selection
 from assistant.reference import (
     ODD_LEVELS,
     OWN_RADIUS,
+    TOP_SHARE,
     VARIANTS,
     References,
     Residuals,
@@ -24,7 +25,9 @@ from assistant.reference import (
     oddness,
     own_summary,
     residuals,
+    top_mean,
 )
+from assistant.registration import excess, grey_of
 from assistant.vision import TimmTower, VisionFeatures
 
 TOKEN_KINDS = ("visual", "suspicious", "map", "comparison")
@@ -125,11 +128,30 @@ class LookModel(PreTrainedModel):
 
     def see(self, pixel_values: Tensor) -> VisionFeatures:
         """The tower's features of [B, 3, H, W], each picture followed by mirror images, `config.mirrors` in all."""
-        return self.tower(mirrored(pixel_values, self.config.mirrors))
+        features = self.tower(mirrored(pixel_values, self.config.mirrors))
+        return replace(features, grey=grey_of(pixel_values).cpu())
 
     def compare(self, features: VisionFeatures, references: References | None) -> Residuals:
         """Residuals of the pictures of `see` against references of the one product that all show."""
-        return residuals(features.levels[1:], [references] * len(features.tokens), self.config.mirrors)
+        found = residuals(features.levels[1:], [references] * len(features.tokens), self.config.mirrors)
+        return replace(found, registered=self.registered(features, references))
+
+    def registered(self, features: VisionFeatures, references: References | None) -> Tensor | None:
+        """`Residuals.registered` of the pictures of `see`; None where it is 0 for all."""
+        mirrors, fine = self.config.mirrors, features.levels[0]
+        if (
+            references is None
+            or features.grey is None
+            or not (self.config.registered_score or self.config.registered_map)
+        ):
+            return None
+        rows = []
+        for number, grey in enumerate(features.grey):
+            place = number * mirrors
+            found = excess(fine[place].cpu(), features.levels[-1][place].cpu(), grey, references)
+            one = fine.new_zeros(1, 1, *fine.shape[-2:]) if found is None else found.to(fine)[None, None]
+            rows.append(mirrored(one, mirrors))
+        return torch.cat(rows)
 
     def top(self, differences: Residuals) -> float:
         """`Residuals.top` of one picture of `compare`."""
@@ -166,24 +188,36 @@ class LookModel(PreTrainedModel):
             pixel_values: the pictures.
             features: of `see` on these very pictures, where it has looked at them already.
         """
-        seen, known = [], self.config.mirrors if features is not None else 0
+        seen, fine, known = [], [], self.config.mirrors if features is not None else 0
         for number, picture in enumerate(mirrored(pixel_values).split(1)):
             one, variant = divmod(number, VARIANTS)
             if features is None or variant >= known:
-                seen.append(self.tower(picture).levels[1:])
+                levels = self.tower(picture).levels
             else:
                 row = one * known + variant
-                seen.append(tuple(level[row : row + 1] for level in features.levels[1:]))
-        return References(tuple(torch.cat(level) for level in zip(*seen, strict=True)), len(pixel_values))
+                levels = tuple(level[row : row + 1] for level in features.levels)
+            seen.append(levels[1:])
+            if not variant:
+                fine.append(levels[0].cpu())
+        return References(
+            tuple(torch.cat(level) for level in zip(*seen, strict=True)),
+            len(pixel_values),
+            fine=torch.cat(fine),
+            grey=grey_of(pixel_values).cpu(),
+        )
 
     def judge(self, features: VisionFeatures, differences: Residuals) -> LookOutput:
         """What is trained of a look: the tower's features and the residuals -> LookOutput."""
         selection = self.selector(features, differences)
         logits, map_logit, head = self.heatmap(selection, differences)
+        if differences.registered is not None:
+            logits = logits + self.config.registered_map * differences.registered
         own = own_summary(differences)  # what no training can overfit: it ranks some unseen products best of all
         layer = self.fusion(torch.stack([selection.score_logit, map_logit, *own], dim=1)).squeeze(1)
         score = map_logit + self.config.fusion_share * (layer - map_logit)
         score = score + self.heatmap.references(differences)
+        if differences.registered is not None:
+            score = score + self.config.registered_score * top_mean(differences.registered, TOP_SHARE)
         visual = F.adaptive_avg_pool2d(features.levels[-1], tuple(self.config.visual_grid))  # [B, D, r, c]
         tokens = LookTokens(
             visual=visual.flatten(2).transpose(1, 2),

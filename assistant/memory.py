@@ -97,8 +97,8 @@ def assemble(
         notes.append(f"Reference {number} looks anomalous against the other references: please check it.")
     alike = {index: differences for index, differences in alike.items() if index not in odd}
     normals = tuple(_logits(model, seen, alike).values())
-    return References(
-        memory.levels, len(seen), descriptors, normals, tuple(notes), usual_of(model, alike.values()), known
+    return replace(
+        memory, descriptors=descriptors, normals=normals, notes=tuple(notes), usual=usual_of(model, alike.values())
     )
 
 
@@ -186,7 +186,12 @@ def strangeness(look: Look, familiar: Familiar | None) -> tuple[str, ...]:
 
 def joined(parts: Sequence[References], count: int) -> References:
     """The memories of single pictures as one, of `count` pictures."""
-    return References(tuple(torch.cat(levels) for levels in zip(*(part.levels for part in parts), strict=True)), count)
+    return References(
+        tuple(torch.cat(levels) for levels in zip(*(part.levels for part in parts), strict=True)),
+        count,
+        fine=torch.cat([part.fine for part in parts]),
+        grey=torch.cat([part.grey for part in parts]),
+    )
 
 
 def _coreset(descriptors: Tensor, most: int) -> list[int]:

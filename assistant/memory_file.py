@@ -14,7 +14,7 @@ from torch import Tensor
 from assistant.errors import MemoryFileError
 from assistant.reference import References
 
-FORMAT = "looktwice-references-2"
+FORMAT = "looktwice-references-3"
 NEW = "Make it anew from its pictures."
 
 
@@ -31,6 +31,7 @@ def save_memory(memory: References, file: Path, fingerprint: str) -> None:
     """
     tensors = {f"level{number}": level for number, level in enumerate(memory.levels)}
     tensors |= {"descriptors": memory.descriptors, "normals": torch.tensor(memory.normals, dtype=torch.float64)}
+    tensors |= {"fine": memory.fine, "grey": memory.grey}
     metadata = {
         "format": FORMAT, "fingerprint": fingerprint, "count": str(memory.count), "notes": json.dumps(memory.notes),
         "usual": json.dumps(memory.usual), "known": json.dumps(memory.known),
@@ -86,10 +87,13 @@ def _checked(tensors: dict[str, Tensor], metadata: dict[str, str]) -> References
     shaped = whole and all(level.ndim == 4 and 1 <= len(level) == len(levels[0]) for level in levels)
     if not shaped or descriptors.ndim != 2 or normals.ndim != 1 or not all(isinstance(note, str) for note in notes):
         raise ValueError("tensors of another shape")
-    floats = [*levels, descriptors, normals]
+    fine, grey = tensors["fine"], tensors["grey"]
+    if (fine.ndim, grey.ndim, grey.dtype) != (4, 3, torch.uint8) or len(fine) != len(grey):
+        raise ValueError("tensors of another shape")
+    floats = [*levels, descriptors, normals, fine]
     if not all(tensor.is_floating_point() and bool(tensor.isfinite().all()) for tensor in floats):
         raise ValueError("values that are not finite")
     return References(
         tuple(level.float() for level in levels), count, descriptors.float(), tuple(normals.tolist()), tuple(notes),
-        usual, known,
+        usual, known, fine.float(), grey,
     )  # fmt: skip

@@ -55,6 +55,8 @@ class References:
         usual: mean `Residuals.top` of the pictures, each held against the others, 0..2; None for a single picture,
             of which nothing says how far apart two normal ones are.
         known: 0..1, how far the product is one that the model was trained on, see `familiar.Familiar.known`.
+        fine: [K, C, h, w] the tower's finest level of the pictures in `levels` without their mirror images, and
+        grey: [K, H, W] uint8 what `registration` brings them under another picture by; both empty when not kept.
     """
 
     levels: tuple[Tensor, ...]
@@ -64,6 +66,8 @@ class References:
     notes: tuple[str, ...] = ()
     usual: float | None = None
     known: float = 0.0
+    fine: Tensor = field(default_factory=lambda: torch.zeros(0, 0, 0, 0))
+    grey: Tensor = field(default_factory=lambda: torch.zeros(0, 0, 0, dtype=torch.uint8))
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +81,8 @@ class Residuals:
         given: [B] float, 1 where references were given.
         usual: [B] of `References.usual`, NaN where there is none; None counts as that.
         known: [B] of `References.known`, 0 without references; None counts as that.
+        registered: [B, 1, H, W] of `registration.excess` at the tower's finest level, 0 where nothing was registered;
+            None counts as that.
     """
 
     maps: tuple[Tensor, ...]
@@ -84,6 +90,7 @@ class Residuals:
     given: Tensor
     usual: Tensor | None = None
     known: Tensor | None = None
+    registered: Tensor | None = None
 
     @cached_property
     def distance(self) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import timm
 import torch
@@ -21,11 +21,13 @@ class VisionFeatures:
         levels: one [B, C_l, H_l, W_l] tensor a level, finest first.
         tokens: [B, N, D] final tokens, row by row.
         grid: (rows, columns) of the tokens; rows * columns = N.
+        grey: [n, H, W] uint8 of `registration.grey_of`, of the pictures without their mirror images, where it was made.
     """
 
     levels: tuple[Tensor, ...]
     tokens: Tensor
     grid: tuple[int, int]
+    grey: Tensor | None = field(default=None, kw_only=True)
 
 
 class TimmTower(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -41,17 +41,20 @@ class Encoded:
         levels: of the tower, of the picture and the mirror images that a look is the mean of, in half precision, for
             they are many.
         own: of `compared.own_maps`.
+        grey: of `VisionFeatures`.
         mask: [h, w] bool, where it is known at most MAP_SIDE long with the picture's aspect, else None.
     """
 
     levels: tuple[Tensor, ...]
     own: tuple[Tensor, ...]
+    grey: Tensor | None
     mask: np.ndarray | None
 
     def whole(self) -> VisionFeatures:
         """The features in single precision."""
         levels = tuple(level.float() for level in self.levels)
-        return VisionFeatures(levels, levels[-1].flatten(2).transpose(1, 2), tuple(levels[-1].shape[-2:]))
+        last = levels[-1]
+        return VisionFeatures(levels, last.flatten(2).transpose(1, 2), tuple(last.shape[-2:]), grey=self.grey)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,10 +93,10 @@ class Judge:
 
     def _encode(self, record: Record) -> Encoded:
         with torch.inference_mode():
-            levels = self.model.see(self.inspector.processor.pixels(record.read_image())).levels
-            half = tuple(level.half() for level in levels)
+            features = self.model.see(self.inspector.processor.pixels(record.read_image()))
+            half = tuple(level.half() for level in features.levels)
             own = own_maps([level.float() for level in half[1:]])
-        return Encoded(half, own, _small_mask(record))
+        return Encoded(half, own, features.grey, _small_mask(record))
 
     def _see(self, record: Record) -> Seen:
         with torch.inference_mode():
@@ -129,6 +132,7 @@ class Judge:
             parts = [self.seen(reference).part for reference in kept]
             memory = held.memory if held is not None else None
             differences = together(features.levels[1:], encoded.own, pairs, parts, memory)
+            differences = replace(differences, registered=self.model.registered(features, memory))
             output = self.model.decide(features, differences)
         normals = memory.normals if memory is not None else None
         score = self.inspector.calibration.score(float(output.score_logit[0]), normals)

@@ -53,6 +53,8 @@ def clear_gains(model: Judge) -> Judge:
     with torch.no_grad():
         for parameter in model.heatmap.references.parameters():
             parameter.zero_()
+    if isinstance(model, LookModel):
+        model.config.registered_score = model.config.registered_map = 0.0
     return model
 
 

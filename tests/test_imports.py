@@ -20,7 +20,7 @@ LAYERS = [
     },
     {"clip_reader", "sources", "clip_preview"},
     {"reference", "mutual", "batch_store", "memory_file"},
-    {"reference_gain", "operating_point"},
+    {"reference_gain", "operating_point", "registration"},
     {"vision", "look_twice", "heatmap", "kinds", "anyres", "onevision_config", "gpu_share"},
     {"usual"},
     {"siglip"},

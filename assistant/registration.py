@@ -1,0 +1,131 @@
+"""A reference brought to lie under a picture, so that the two are compared place by place at the finest level.
+
+Of a part that lies still under a camera, or a board beside its template, two normal pictures hardly differ once one is
+brought over the other, and then a missing mark or a bridged track stands out although there are others like it. SIFT
+keypoints (Lowe 2004) say where to begin, from where the enhanced correlation coefficient is climbed (Evangelidis and
+Psarakis, "Parametric Image Alignment using Enhanced Correlation Coefficient Maximization", TPAMI 2008); both are
+OpenCV's. Where keypoints do not agree on any place, the two are not held to show one scene and nothing is compared: a
+cell of the same kind, on which all lines lie alike, is no copy of another.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from assistant.alignment import keypoints, similarity
+from assistant.reference import BULK, References, directions, place_residual
+
+SIDE = 128
+"""Longest side at which the correlation is climbed, pixels."""
+STEPS, LEAST_GAIN = 40, 1e-4
+"""The climb ends after so many steps, or with one that gains less."""
+SMOOTHED = 5
+"""Side of the Gaussian that pictures are smoothed with for it, pixels."""
+RIM = 1.0
+"""Cells at the edge of a reference that say nothing: a patch is the mean of its neighbourhood."""
+USUAL, SLOPE = 0.25, 0.5
+"""A place of a normal picture is at most so far from the one under it: USUAL, and SLOPE for each unit that the picture
+is farther as a whole, by its quantile `reference.BULK`, for light and grain differ all over it. On training pictures.
+"""
+
+
+def grey_of(pixel_values: Tensor) -> Tensor:
+    """[B, 3, H, W] normalised pixels -> [B, H, W] uint8, the darkest value of each 0 and the brightest 255."""
+    grey = pixel_values.float().mean(dim=1)
+    low, high = (end(grey, dim=(1, 2), keepdim=True) for end in (torch.amin, torch.amax))
+    return (255 * (grey - low) / (high - low).clamp_min(1e-6)).round().to(torch.uint8)
+
+
+def transform(grey: np.ndarray, other: np.ndarray) -> np.ndarray | None:
+    """[2, 3] from places of a picture to those of another, in shares of each one's width; None for another scene.
+
+    Args:
+        grey, other: [H, W] uint8.
+    """
+    matrix = similarity(*(keypoints(np.dstack([one] * 3)) for one in (grey, other)))
+    if matrix is None:
+        return None
+    small = [_shrunk(one) for one in (grey, other)]
+    # in shares of the widths -> in pixels of the shrunk pictures, whose widths may differ
+    width, wide = (one.shape[1] for one in small)
+    matrix = matrix * wide
+    matrix[:, :2] /= width
+    ends = cv2.TERM_CRITERIA_COUNT + cv2.TERM_CRITERIA_EPS, STEPS, LEAST_GAIN
+    try:
+        _, found = cv2.findTransformECC(*small, matrix.astype(np.float32), cv2.MOTION_AFFINE, ends, None, SMOOTHED)
+    except cv2.error:  # it does not climb: what the keypoints say stays
+        found = matrix
+    found = found.astype(np.float64) / wide
+    found[:, :2] *= width
+    return found
+
+
+def _shrunk(grey: np.ndarray) -> np.ndarray:
+    """[H, W] with its longer side at most SIDE."""
+    shrink = min(1.0, SIDE / max(grey.shape))
+    height, width = (max(16, round(side * shrink)) for side in grey.shape)
+    return cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def moved(
+    level: Tensor, matrix: np.ndarray, size: tuple[int, int], aspect: float, other: float
+) -> tuple[Tensor, Tensor]:
+    """A level of a reference as a picture's grid has it.
+
+    Args:
+        level: [C, h, w] of the reference.
+        matrix: of `transform`, from the picture to the reference.
+        size: rows and columns of the picture's grid.
+        aspect, other: height over width of the picture and of the reference.
+
+    Returns:
+        (level [C, rows, columns], shown [rows, columns] bool: what lies well inside of the reference).
+    """
+    rows, columns = ((torch.arange(count, dtype=torch.float64) + 0.5) / count for count in size)
+    y, x = torch.meshgrid(aspect * rows, columns, indexing="ij")
+    (a, b, c), (d, e, f) = matrix.tolist()
+    grid = torch.stack([2 * (a * x + b * y + c) - 1, 2 * (d * x + e * y + f) / other - 1], dim=-1)
+    warped = F.grid_sample(level[None], grid[None].to(level.dtype), padding_mode="border", align_corners=False)
+    height, width = level.shape[-2:]
+    inside = 1 - 2 * RIM / torch.tensor([width, height])
+    return warped[0], (grid.abs() <= inside).all(dim=-1)
+
+
+def excess(fine: Tensor, last: Tensor, grey: Tensor, references: References) -> Tensor | None:
+    """How much farther each place is from the one under it than in a normal picture.
+
+    Args:
+        fine, last: [C, h, w] finest and last level of the tower of one picture.
+        grey: [H, W] of `grey_of`.
+        references: any number; the picture is compared with the one that is most like it.
+
+    Returns:
+        [h, w] distances, >= 0, at the finest level, 0 where the reference shows nothing; None where no reference shows
+        the same scene, or what it takes was not kept of them.
+    """
+    if not len(references.fine):
+        return None
+    number = _nearest(last, references)
+    other = references.grey[number]
+    matrix = transform(grey.numpy(), other.numpy())
+    if matrix is None:
+        return None
+    aspect, other_aspect = (one.shape[0] / one.shape[1] for one in (grey, other))
+    size = (fine.shape[-2], fine.shape[-1])
+    under, shown = moved(references.fine[number], matrix, size, aspect, other_aspect)
+    residual = place_residual(directions(fine[None])[0], directions(under[None]), 0) * shown
+    return (residual - USUAL - SLOPE * residual.flatten().quantile(BULK)).clamp_min(0)
+
+
+def _nearest(last: Tensor, references: References) -> int:
+    """Which reference is most like a picture place by place, by the last level of the tower."""
+    if len(references.fine) == 1:
+        return 0
+    rows = references.levels[-1].unflatten(0, (len(references.fine), -1))[:, 0]  # [K, C, h, w], pictures unmirrored
+    if rows.shape[-2:] != last.shape[-2:]:
+        rows = F.interpolate(rows, size=last.shape[-2:], mode="bilinear", align_corners=False)
+    return int((F.normalize(rows, dim=1) * F.normalize(last, dim=0)).sum(dim=1).mean(dim=(1, 2)).argmax())

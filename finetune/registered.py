@@ -1,0 +1,201 @@
+"""How far a picture counts that differs, place by place, from the reference that is brought under it.
+
+    python -m finetune.registered --data DIR [--stranger embedded-open]
+
+Chosen on pictures that are taken twice: drawn products, and photographs of the training folds that are held against
+another take of themselves, other light, shifted and turned a little, with a drawn defect in half of them. Two numbers
+from short lists, judged by the weights themselves and by those of a profile that has not learned from a photograph's
+set; they are written into config.json. What they multiply stands in `assistant.registration`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import cv2
+import numpy as np
+import torch
+import typer
+from sklearn.metrics import roc_auc_score
+from tqdm import tqdm
+
+from assistant.batch_store import write_whole
+from assistant.command import run
+from assistant.errors import RecordError
+from assistant.look_model import LookModel
+from assistant.memory import see
+from assistant.profiles import read_profile
+from assistant.reference import TOP_SHARE, top_mean
+from assistant.weights import LOOK_FILE, LOOK_PARTS, load_parts
+from data.augment import photometric
+from data.schema import Record
+from data.synth import draw_defect
+from finetune.fusion import stranger_of
+from finetune.gain_cases import OWN_PRODUCTS, Picture, PlainSight, own_product, regions_of
+from finetune.gain_choices import cover
+from finetune.known_products import OWN_SET
+from finetune.records import training_records
+from finetune.stage import new_model
+
+SCORE_GAINS = (0.0, 2.0, 4.0, 6.0, 8.0, 12.0, 16.0)
+"""Logits of the score for each unit of the mean `registration.excess` of the top places."""
+MAP_GAINS = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0)
+"""Logits of the map for each unit of it."""
+PHOTOGRAPHS = 8
+"""Photographs of each set that are taken twice."""
+TURNED, SHIFTED = 0.7, 0.006
+"""Standard deviations of the turn, degrees, and of the shift, shares of the longer side, between two takes."""
+LIGHT = 0.2
+"""How much light and grain differ between them, see `data.augment.photometric`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A picture as one judge sees it beside its reference.
+
+    Attributes:
+        group: the kind of product, and whether the judge knows it.
+        label: 0 or 1.
+        score: image logit without registration.
+        top: mean `registration.excess` of its top places; 0 where nothing was registered.
+        logits, excess: [h, w] of the map without registration, and what may be added to it.
+        regions: [h, w] int of `gain_cases.regions_of`.
+    """
+
+    group: tuple[str, bool]
+    label: int
+    score: float
+    top: float
+    logits: np.ndarray
+    excess: np.ndarray
+    regions: np.ndarray
+
+
+def taken_twice(records: Sequence[Record], seed: int = 0) -> Iterator[tuple[str, np.ndarray, list[Picture]]]:
+    """(set, reference, two other takes of it, one with a defect) of PHOTOGRAPHS normal pictures of each set."""
+    groups: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        if record.label == 0:
+            groups[record.dataset].append(record)
+    for dataset, group in sorted(groups.items()):
+        rng = np.random.default_rng([seed, len(group)])
+        for index in rng.permutation(len(group))[:PHOTOGRAPHS]:
+            pixels = group[index].read_image()
+            takes = [Picture(retaken(pixels, rng), np.zeros(pixels.shape[:2], bool), 0)]
+            try:
+                drawn = draw_defect(retaken(pixels, rng), rng)
+                takes.append(Picture(drawn.image, drawn.mask, 1))
+            except ValueError:  # nothing visible could be drawn here
+                continue
+            yield dataset, pixels, takes
+
+
+def retaken(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Another take of a picture [H, W, 3] uint8: turned and shifted a little, in other light."""
+    height, width = pixels.shape[:2]
+    turn = cv2.getRotationMatrix2D((width / 2, height / 2), rng.normal(0, TURNED), 1)
+    turn[:, 2] += rng.normal(0, SHIFTED * max(height, width), 2)
+    return photometric(cv2.warpAffine(pixels, turn, (width, height), borderMode=cv2.BORDER_REFLECT_101), rng, LIGHT)
+
+
+def cases_of(
+    group: str,
+    reference: np.ndarray,
+    takes: Sequence[Picture],
+    judges: Sequence[tuple[bool, LookModel]],
+    sight: PlainSight,
+) -> Iterator[Case]:
+    """Every take as every judge, (whether it knows the product, weights), sees it beside the reference."""
+    model = judges[0][1]
+    with torch.inference_mode():
+        memory = see(model, sight.pixels(reference)).part
+        for picture in takes:
+            features = model.see(sight.pixels(picture.pixels))
+            differences = model.compare(features, memory)
+            cells = tuple(features.levels[0].shape[-2:])
+            excess = torch.zeros(1, 1, *cells) if differences.registered is None else differences.registered[:1]
+            for known, judge in judges:
+                plain = replace(differences, registered=None, known=torch.full_like(differences.given, float(known)))
+                output = judge.decide(features, plain)
+                yield Case(
+                    (group, known), picture.label, float(output.score_logit[0]), float(top_mean(excess, TOP_SHARE)[0]),
+                    output.heatmap_logits[0, 0].numpy(), excess[0, 0].numpy(), regions_of(picture.mask, cells),
+                )  # fmt: skip
+
+
+def choose(cases: Sequence[Case]) -> tuple[float, float]:
+    """The gains of score and map that serve best in the mean of the groups: image AUROC, and `gain_choices.cover`.
+
+    Raises:
+        RecordError: no group has takes with and without a defect.
+    """
+    groups: dict[tuple[str, bool], list[Case]] = defaultdict(list)
+    for case in cases:
+        groups[case.group].append(case)
+    both = {group: found for group, found in groups.items() if len({case.label for case in found}) == 2}
+    if not both:
+        raise RecordError("There are no pictures with and without a defect to choose on.")
+    aurocs, covers = (
+        {gain: {group: quality(found, gain) for group, found in both.items()} for gain in gains}
+        for quality, gains in ((_auroc, SCORE_GAINS), (_cover, MAP_GAINS))
+    )
+    chosen = []
+    for name, table in (("image AUROC", aurocs), ("cover of regions", covers)):
+        means = {gain: float(np.mean(list(found.values()))) for gain, found in table.items()}
+        best = max(means, key=lambda gain: means[gain])
+        for gain, found in table.items():
+            said = ", ".join(
+                f"{group}{'' if known else ' (new)'} {value:.3f}" for (group, known), value in found.items()
+            )
+            typer.echo(f"{name} with {gain}: {means[gain]:.3f}: {said}")
+        chosen.append(best)
+    return chosen[0], chosen[1]
+
+
+def _auroc(cases: Sequence[Case], gain: float) -> float:
+    return float(roc_auc_score([case.label for case in cases], [case.score + gain * case.top for case in cases]))
+
+
+def _cover(cases: Sequence[Case], gain: float) -> float:
+    return cover([(case.logits + gain * case.excess, case.regions) for case in cases if case.label])
+
+
+def main(
+    data: Annotated[Path, typer.Option(help="Folder with manifest.jsonl.")],
+    stranger: Annotated[str, typer.Option(help="A profile that judges the sets that it has not learned from.")] = "",
+    profile: Annotated[str, typer.Option(help="Its config.json gets both numbers.")] = "embedded",
+) -> None:
+    """Chooses both numbers and rewrites config.json."""
+    chosen = read_profile(profile)
+    if chosen.checkpoint:
+        raise RecordError(f"Looks of {profile} bring no reference under a picture: nothing is chosen for it.")
+    records = [record for record in training_records(data, chosen) if record.split in ("fit", "calibrate")]
+    model = new_model(chosen).eval()
+    load_parts(model, LOOK_PARTS, chosen.weights / LOOK_FILE)
+    model.config.registered_score = model.config.registered_map = 1.0  # so that it is found at all
+    strangers = stranger_of(stranger, records, chosen) if stranger else []
+    for _, judge in strangers:  # only what they have learned from pictures is theirs
+        judge.heatmap.references.load_state_dict(model.heatmap.references.state_dict())
+        judge.config = model.config
+    sight, cases = PlainSight(model.config.vision_config), []
+    for dataset, reference, takes in tqdm(taken_twice(records), desc="photographs"):
+        judges = [(True, model), *((False, judge) for unseen, judge in strangers if dataset in unseen)]
+        cases += cases_of("photographs", reference, takes, judges, sight)
+    judge = strangers[0][1] if strangers else model
+    for number in tqdm(range(OWN_PRODUCTS), desc="drawn products"):
+        takes, known = own_product(number)
+        cases += cases_of(OWN_SET, known[0], takes, [(False, judge)], sight)
+    score, drawn = choose(cases)
+    file = chosen.weights / "config.json"
+    found = {"registered_score": score, "registered_map": drawn}
+    write_whole(file, (json.dumps(json.loads(file.read_text(encoding="utf-8")) | found, indent=1) + "\n").encode())
+    typer.echo(f"wrote {file}: what differs in place counts {score} in the score and {drawn} in the map")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,167 @@
+"""A reference brought under a picture: found where it is the same scene, and what differs then stands out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from assistant.errors import MemoryFileError
+from assistant.look_model import LookModel
+from assistant.memory_file import load_memory, save_memory
+from assistant.reference import References, mirror
+from assistant.registration import SLOPE, USUAL, excess, grey_of, moved, transform
+from finetune.registered import MAP_GAINS, SCORE_GAINS, Case, choose, retaken
+from tests.tiny import tiny_model
+
+MATRIX = np.array([[0.999, -0.02, 0.03], [0.02, 0.999, -0.02]])
+
+
+def board(seed: int, side: int = 256) -> np.ndarray:
+    """Squares and discs strewn over a ground, [H, W, 3] uint8: no two seeds alike."""
+    rng = np.random.default_rng(seed)
+    drawn = np.full((side, side, 3), 90, np.uint8)
+    for _ in range(60):
+        x, y = rng.integers(0, side, 2).tolist()
+        size, colour = int(rng.integers(4, 18)), rng.integers(0, 255, 3).tolist()
+        if rng.random() < 0.5:
+            cv2.circle(drawn, (x, y), size, colour, -1)
+        else:
+            cv2.rectangle(drawn, (x, y), (x + 2 * size, y + size), colour, -1)
+    return drawn
+
+
+def pixels_of(picture: np.ndarray) -> torch.Tensor:
+    return torch.tensor(picture).permute(2, 0, 1)[None].float() / 127.5 - 1
+
+
+def grey(picture: np.ndarray) -> np.ndarray:
+    return grey_of(pixels_of(picture))[0].numpy()
+
+
+def under(picture: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """What a picture shows whose places are taken by `matrix` to those of the one given."""
+    pixels, side = matrix.copy(), picture.shape[1]
+    pixels[:, 2] *= side
+    return cv2.warpAffine(picture, pixels, (side, side), flags=cv2.INTER_LINEAR + cv2.WARP_INVERSE_MAP)
+
+
+def test_a_turn_and_a_shift_are_found_and_another_scene_is_none():
+    reference = board(1)
+    found = transform(grey(under(reference, MATRIX)), grey(reference))
+    corners = np.array([[x, y, 1] for x in (0.1, 0.9) for y in (0.1, 0.9)]).T
+    assert np.abs((found - MATRIX) @ corners).max() * 256 < 0.5  # pixels
+    wide = cv2.resize(reference, (512, 512))  # the same scene in twice the pixels
+    assert np.abs((transform(grey(reference), grey(wide)) - np.eye(2, 3)) @ corners).max() * 256 < 0.5
+    assert transform(grey(board(2)), grey(reference)) is None
+    assert transform(np.zeros((64, 64), np.uint8), grey(reference)) is None
+
+
+def test_a_level_is_moved_as_the_picture_is():
+    level = torch.arange(48.0).view(1, 6, 8)
+    still, shown = moved(level, np.eye(2, 3), (6, 8), 0.75, 0.75)
+    assert torch.allclose(still, level, atol=1e-4) and bool(shown[1:-1, 1:-1].all()) and not bool(shown[0].any())
+    one_right = np.array([[1, 0, 1 / 8], [0, 1, 0.0]])
+    right, shown = moved(level, one_right, (6, 8), 0.75, 0.75)
+    assert torch.allclose(right[:, :, :-1], level[:, :, 1:], atol=1e-4)
+    assert bool(shown[1:-1, :-2].all()) and not bool(shown[:, -2:].any())
+
+
+def features_of(picture: np.ndarray) -> torch.Tensor:
+    """A finest level [3, 64, 64] that is the colours themselves, never of length 0."""
+    small = cv2.resize(picture, (64, 64), interpolation=cv2.INTER_AREA).astype(np.float32)
+    return torch.tensor(small).permute(2, 0, 1) + 20
+
+
+def kept(*pictures: np.ndarray) -> References:
+    """References of pictures, whose last level is theirs in few cells, with one mirror image each."""
+    last = torch.stack([features_of(picture)[:, ::16, ::16] for picture in pictures])
+    return References(
+        (torch.stack([last, last.flip(3)], dim=1).flatten(0, 1),), len(pictures),
+        fine=torch.stack([features_of(picture) for picture in pictures]),
+        grey=torch.cat([grey_of(pixels_of(picture)) for picture in pictures]),
+    )  # fmt: skip
+
+
+def test_what_differs_in_its_place_stands_out_though_others_are_like_it():
+    reference = board(3)
+    picture = under(reference, MATRIX)
+    cv2.circle(reference, (120, 90), 12, [240, 200, 40], -1)  # missing in the picture, which shows others
+
+    def compared(*references: np.ndarray) -> torch.Tensor | None:
+        fine = features_of(picture)
+        return excess(fine, fine[:, ::16, ::16], torch.tensor(grey(picture)), kept(*references))
+
+    found = compared(reference)
+    row, column = divmod(int(found.argmax()), 64)
+    missing = np.linalg.inv(np.vstack([MATRIX, [0, 0, 1]])) @ (120 / 256, 90 / 256, 1)
+    assert abs(row - 64 * missing[1]) <= 3 and abs(column - 64 * missing[0]) <= 3 and float(found.max()) > 0.1
+    assert float((found > 0).float().mean()) < 0.1 and float(found.min()) == 0
+    assert compared(board(4)) is None
+    among = compared(board(4), reference, board(5))  # the one that is most like it is taken
+    assert torch.allclose(among, found, atol=1e-5)
+    bare = References(kept(reference).levels, 1)
+    assert excess(features_of(picture), features_of(picture)[:, ::16, ::16], torch.tensor(grey(picture)), bare) is None
+    assert USUAL > 0 and 0 < SLOPE < 1
+
+
+@torch.no_grad()
+def test_it_counts_in_map_and_score_of_a_look_and_of_its_mirror_images():
+    model: LookModel = tiny_model()[0].look_model
+    model.config.registered_score, model.config.registered_map = 4.0, 2.0
+    reference = board(6)
+    picture = under(reference, MATRIX)
+    picture[100:130, 60:100] = [250, 20, 20]
+    pixels = pixels_of(picture)
+    features, memory = model.see(pixels), model.remember(pixels_of(reference))
+    differences = model.compare(features, memory)
+    rows = differences.registered
+    assert rows.shape == (2, 1, 64, 64) and torch.equal(rows[1], mirror(rows[0], 1)) and float(rows.max()) > 0
+    plain = model.decide(features, replace(differences, registered=None))
+    counted = model.decide(features, differences)
+    assert float(counted.score_logit) > float(plain.score_logit)
+    assert torch.allclose(counted.heatmap_logits - plain.heatmap_logits, 2 * rows[:1], atol=1e-4)
+    assert torch.equal(counted.map_logit, plain.map_logit)  # that of the trained map alone
+    assert not bool(model.compare(features, model.remember(pixels_of(board(7)))).registered.any())
+    assert model.compare(features, None).registered is None
+    model.config.registered_score = model.config.registered_map = 0.0
+    assert model.compare(features, memory).registered is None
+
+
+def test_it_is_kept_with_a_memory(tmp_path: Path):
+    memory = replace(kept(board(1), board(2)), descriptors=torch.ones(2, 4))
+    save_memory(memory, tmp_path / "m", "print")
+    read = load_memory(tmp_path / "m", "print")
+    assert torch.equal(read.fine, memory.fine) and torch.equal(read.grey, memory.grey)
+    save_memory(replace(memory, grey=memory.grey[:1]), tmp_path / "torn", "print")
+    with pytest.raises(MemoryFileError, match="does not hold what it should"):
+        load_memory(tmp_path / "torn", "print")
+
+
+def test_the_gains_are_those_that_serve_best():
+    rng = np.random.default_rng(0)
+    regions = np.zeros((8, 8), int)
+    regions[2:4, 2:4] = 1
+    cases = []
+    for number in range(200):
+        label = number % 2
+        excess = np.where(regions * label, 0.5, 0.0) + 0.05 * rng.random((8, 8))
+        logits = rng.normal(size=(8, 8))
+        cases.append(
+            Case(("own", False), label, rng.normal(), 0.3 * label + 0.1 * rng.random(), logits, excess, regions)
+        )
+    score, drawn = choose(cases)
+    assert score == SCORE_GAINS[-1] and drawn == MAP_GAINS[-1]
+    misled = [replace(case, top=-case.top, excess=-case.excess) for case in cases]
+    assert choose(misled) == (0.0, 0.0)
+
+
+def test_another_take_differs_a_little_all_over():
+    one, rng = board(1), np.random.default_rng(0)
+    other = retaken(one, rng)
+    assert other.shape == one.shape and other.dtype == np.uint8 and not np.array_equal(one, other)
+    assert transform(grey(other), grey(one)) is not None
