@@ -85,7 +85,7 @@ class LookTwiceHeatmapConfig(PreTrainedConfig):
     kinds: list[str] | tuple[str, ...] = ("crack", "hole")
 
 
-SCORED = ("mirrors", "fusion_share", "oddness", "coarse_oddness", "registered_score", "registered_map")
+SCORED = ("mirrors", "fusion_share", "oddness", "registered_score", "registered_map")
 """Numbers of a LookTwiceConfig that scores depend on beside weights; other configurations have none of them."""
 
 
@@ -100,8 +100,7 @@ class LookTwiceConfig(PreTrainedConfig):
             embedding table stays as it is.
         mirrors: how many mirror images a look is the mean of, itself included: 1 to 4, see `reference.mirrored`.
         fusion_share: how far the trained fusion counts in the image score beside the map alone, 0..1, chosen likewise.
-        oddness, coarse_oddness: logits of the image score for each unit of `reference.oddness` on the finer and on the
-            coarser of `reference.ODD_LEVELS`, chosen by `finetune.image_score`.
+        oddness: logits of the image score for each unit of `reference.oddness`, chosen by `finetune.image_score`.
         registered_score, registered_map: logits of the image score and of the map for each unit of
             `registration.excess`, chosen by `finetune.registered`.
     """
@@ -128,7 +127,6 @@ class LookTwiceConfig(PreTrainedConfig):
     mirrors: int = 1
     fusion_share: float = 1.0
     oddness: float = 0.0
-    coarse_oddness: float = 0.0
     registered_score: float = 0.0
     registered_map: float = 0.0
 

@@ -14,7 +14,7 @@ from assistant.heatmap import HeatmapHead, map_summary, restated, score_fusion
 from assistant.kinds import KindHead
 from assistant.look_twice import LookTwiceSelector, Selection
 from assistant.reference import (
-    ODD_LEVELS,
+    ODD_LEVEL,
     OWN_RADIUS,
     TOP_SHARE,
     VARIANTS,
@@ -171,15 +171,14 @@ class LookModel(PreTrainedModel):
     def _counting_odd(
         self, output: LookOutput, features: VisionFeatures, differences: Residuals, mirrors: int
     ) -> LookOutput:
-        score = output.score_logit
-        for level, gain in zip(ODD_LEVELS, (self.config.oddness, self.config.coarse_oddness), strict=True):
-            if gain:
-                score = score + gain * self.odd(features, differences, mirrors, level)
-        return replace(output, score_logit=score)
+        if gain := self.config.oddness:
+            output = replace(output, score_logit=output.score_logit + gain * self.odd(features, differences, mirrors))
+        return output
 
-    def odd(self, features: VisionFeatures, differences: Residuals, mirrors: int, level: int) -> Tensor:
-        """`reference.oddness` of the pictures on one of ODD_LEVELS, [B]; each is followed by its mirror images."""
-        return oddness(features.levels[level], differences.maps[level - 1][:, 0], mirrors, OWN_RADIUS[level - 1])
+    def odd(self, features: VisionFeatures, differences: Residuals, mirrors: int) -> Tensor:
+        """`reference.oddness` of the pictures, [B]; each is followed by its mirror images, `mirrors` in all."""
+        own = differences.maps[ODD_LEVEL - 1][:, 0]
+        return oddness(features.levels[ODD_LEVEL], own, mirrors, OWN_RADIUS[ODD_LEVEL - 1])
 
     def remember(self, pixel_values: Tensor, features: VisionFeatures | None = None) -> References:
         """Features of normal pictures [K, 3, H, W] and of their mirror images.

@@ -23,8 +23,8 @@ OWN_NEIGHBOURS = 4
 """A patch that recurs in its own picture has at least this many like it; one look-alike beside a defect is no proof."""
 OWN_SHARE = 0.01
 """Share of a picture's patches that its odd part is summed up from."""
-ODD_LEVELS = (1, 2)
-"""Levels of the tower, the finest being 0, on which `oddness` is taken: the coarser one has more of the shape."""
+ODD_LEVEL = 1
+"""Level of the tower, finest first, whose patches `oddness` is taken on."""
 LEVEL_WEIGHTS = (1.0, 1.0, 0.5, 0.5)
 """How much each residual level counts in the distance to the references, finest first."""
 TOP_SHARE = 0.02

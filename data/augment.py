@@ -12,6 +12,11 @@ import numpy as np
 
 from data.strokes import is_grey, smooth_noise
 
+TURNED, SHIFTED = 0.7, 0.006
+"""Standard deviations of the turn, degrees, and of the shift, shares of the longer side, between two takes."""
+RELIT = 0.2
+"""`level` by which light and camera differ between them."""
+
 
 def _tone_table(rng: np.random.Generator, level: float, coloured: bool) -> np.ndarray:
     """Lookup table [1, 256, 3] uint8 for gamma, contrast, brightness and colour cast together."""
@@ -106,6 +111,15 @@ def geometric(
         for plane in planes
     ]
     return moved[0], None if mask is None else moved[1].astype(mask.dtype)
+
+
+def retake(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The same scene [H, W, 3] uint8 under a camera that stands still: hardly turned and shifted, in other light."""
+    height, width = image.shape[:2]
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), rng.normal(0, TURNED), 1)
+    matrix[:, 2] += rng.normal(0, SHIFTED * max(height, width), 2)
+    moved = cv2.warpAffine(image, matrix, (width, height), borderMode=cv2.BORDER_REFLECT_101)
+    return photometric(moved, rng, RELIT)
 
 
 def hard_normal(image: np.ndarray, rng: np.random.Generator, level: float = 0.5) -> np.ndarray:

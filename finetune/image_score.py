@@ -5,10 +5,10 @@
 Training ends with a layer that makes the score from the selector, the map and the picture's own residuals. It serves
 the products that it was fitted on; the map alone, which is trained pixel by pixel, may serve others better, and so may
 the oddest patches of a picture (`assistant.reference.oddness`), which are trained on nothing. How far the layer counts
-beside the map alone, and the odd patches of either level beside both, are the numbers from short lists that rank best
-in the mean of all judges: the weights themselves on pictures held out of their training, on sets that they have never
-seen the weights of another profile and those of `finetune.leave_out`, and all of those on drawn products of every
-family, for the photographed sets are surfaces more often than objects. They are written into config.json.
+beside the map alone, and the odd patches beside both, are the two numbers from short lists that rank best in the mean
+of all judges: the weights themselves on pictures held out of their training, on sets that they have never seen the
+weights of another profile and those of `finetune.leave_out`, and these strangers on drawn products of every family, for
+the photographed sets are surfaces more often than objects. They are written into config.json.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ from assistant.batch_store import write_whole
 from assistant.command import run
 from assistant.errors import RecordError
 from assistant.profiles import read_profile
-from assistant.reference import ODD_LEVELS
 from assistant.vision import VisionFeatures
 from data.products import PRODUCTS
 from data.schema import Record
@@ -42,8 +41,8 @@ from finetune.records import training_records, two_sided
 
 SHARES = (0.0, 0.5, 1.0)
 """How far the trained layer counts, the rest being the map alone."""
-GAINS = (0.0, 1.0, 2.0, 3.5, 5.0, 7.5, 10.0, 15.0)
-"""Logits for each unit of distance on either level; pictures differ by about 0.1."""
+GAINS = (0.0, 1.0, 2.0, 3.5, 5.0, 7.5, 10.0, 15.0, 20.0)
+"""Logits for each unit of distance; pictures differ by about 0.1."""
 PICTURES = 24
 """Pictures of a set, category and label that are judged; those that no weight was fitted on come first."""
 TIE = 0.002
@@ -57,20 +56,22 @@ KNOWN, OTHER, LEFT_OUT, DRAWN = "known", "new to the other profile", "left out o
 
 @dataclass(frozen=True)
 class Judged:
-    """A picture as a judge sees it: image logits of its trained layer and of its map alone, and `oddness` twice."""
+    """A picture as a judge sees it: image logits of its trained layer and of its map alone, and `oddness`."""
 
     label: int
     layer: float
     drawn: float
-    odd: tuple[float, float]
+    odd: float
+
+    def score(self, share: float, gain: float) -> float:
+        """The image logit at one of SHARES and one of GAINS."""
+        return share * self.layer + (1 - share) * self.drawn + gain * self.odd
 
 
-Choice = tuple[float, float, float]
-"""One of SHARES, and two of GAINS: of the finer level and of the coarser one."""
 Scores = Mapping[tuple[str, str], Sequence[Judged]]
 """(who judges, set): its pictures."""
-Table = dict[Choice, dict[str, float]]
-"""Image AUROC by who judges, mean of the sets."""
+Table = dict[tuple[float, float], dict[str, float]]
+"""(share, gain): image AUROC by who judges, mean of the sets."""
 
 
 def chosen_records(records: Sequence[Record], seed: int = 0) -> list[Record]:
@@ -86,42 +87,34 @@ def chosen_records(records: Sequence[Record], seed: int = 0) -> list[Record]:
     return found
 
 
-def image_logits(rows: Sequence[Judged], choice: Choice) -> np.ndarray:
-    """[n] image logits of pictures with a choice."""
-    share, fine, coarse = choice
-    values = np.array([(one.layer, one.drawn, *one.odd) for one in rows])
-    return values @ (share, 1 - share, fine, coarse)
-
-
-def mean_auroc(scores: Scores, who: str, choice: Choice) -> float:
-    """Image AUROC with a choice by one judge, mean over the sets that have both labels; NaN without any."""
+def mean_auroc(scores: Scores, who: str, share: float, gain: float) -> float:
+    """Image AUROC at a share and a gain by one judge, mean over the sets that have both labels; NaN without any."""
     found = []
     for (judge, _), rows in scores.items():
         labels = [one.label for one in rows]
         if judge == who and len(set(labels)) == 2:
-            found.append(roc_auc_score(labels, image_logits(rows, choice)))
+            found.append(roc_auc_score(labels, [one.score(share, gain) for one in rows]))
     return float(np.mean(found)) if found else float("nan")
 
 
-def best_score(scores: Scores) -> tuple[Choice, Table]:
-    """The choice with the best mean over the judges, and what each one gives by judge.
+def best_score(scores: Scores) -> tuple[tuple[float, float], Table]:
+    """The share and the gain with the best mean over the judges, and what each pair gives by judge.
 
     Of what is as good as the best, to TIE, it is the best one with the least share.
     """
     judges = sorted({who for who, _ in scores})
-    choices = itertools.product(SHARES, GAINS, GAINS)
-    table = {choice: {who: mean_auroc(scores, who, choice) for who in judges} for choice in choices}
-    means = {choice: float(np.nanmean(list(found.values()))) for choice, found in table.items()}
-    good = [choice for choice in means if means[choice] >= max(means.values()) - TIE]
-    return min(good, key=lambda choice: (choice[0], -means[choice])), table
+    table = {pair: {who: mean_auroc(scores, who, *pair) for who in judges} for pair in itertools.product(SHARES, GAINS)}
+    means = {pair: float(np.nanmean(list(found.values()))) for pair, found in table.items()}
+    good = [pair for pair in means if means[pair] >= max(means.values()) - TIE]
+    return min(good, key=lambda pair: (pair[0], -means[pair])), table
 
 
 def judged(judge: Judge, features: VisionFeatures, label: int) -> Judged:
     """One picture's features, of `LookModel.see`, as a judge sees them."""
     differences = judge.compare(features, None)
     output = judge.decide(features, differences)
-    fine, coarse = (float(judge.odd(features, differences, judge.config.mirrors, level)) for level in ODD_LEVELS)
-    return Judged(label, float(output.score_logit[0]), float(output.map_logit[0]), (fine, coarse))
+    odd = judge.odd(features, differences, judge.config.mirrors)
+    return Judged(label, float(output.score_logit[0]), float(output.map_logit[0]), float(odd))
 
 
 def main(
@@ -130,9 +123,9 @@ def main(
     left_out: Annotated[
         Path | None, typer.Option(help="Run folder of finetune.leave_out: its weights judge what they were kept from.")
     ] = None,
-    profile: Annotated[str, typer.Option(help="Its config.json gets the numbers.")] = "embedded",
+    profile: Annotated[str, typer.Option(help="Its config.json gets both numbers.")] = "embedded",
 ) -> None:
-    """Chooses the numbers and rewrites config.json."""
+    """Chooses both numbers and rewrites config.json."""
     chosen = read_profile(profile)
     if chosen.checkpoint:
         raise RecordError(f"Looks of {profile} are not held against mirror images: nothing is chosen for it.")
@@ -142,8 +135,7 @@ def main(
     judges += [(LEFT_OUT, *one) for one in left_out_judges(left_out, chosen)] if left_out else []
     mirrors = model.config.mirrors
     for judge in (model, *(judge for _, _, judge in judges)):
-        judge.config.fusion_share, judge.config.mirrors = 1.0, mirrors
-        judge.config.oddness = judge.config.coarse_oddness = 0.0
+        judge.config.fusion_share, judge.config.oddness, judge.config.mirrors = 1.0, 0.0, mirrors
     scores: dict[tuple[str, str], list[Judged]] = defaultdict(list)
     for record in tqdm(chosen_records(records), desc="pictures"):
         mine = [(who, judge) for who, unseen, judge in judges if record.dataset in unseen]
@@ -160,14 +152,14 @@ def main(
                 features = model.see(sight.pixels(picture.pixels))
                 for place, judge in enumerate(strangers):
                     scores[DRAWN, f"{number}, judge {place}"].append(judged(judge, features, picture.label))
-    (share, fine, coarse), table = best_score(scores)
-    for (layer, *odd), found in table.items():
+    (share, gain), table = best_score(scores)
+    for (layer, odd), found in table.items():
         said = ", ".join(f"{who} {value:.3f}" for who, value in found.items())
-        typer.echo(f"layer {layer:.1f}, odd patches {odd[0]:4.1f} {odd[1]:4.1f}: image AUROC {said}")
+        typer.echo(f"layer {layer:.1f}, odd patches {odd:4.1f}: image AUROC {said}")
     file = chosen.weights / "config.json"
-    found = {"fusion_share": share, "oddness": fine, "coarse_oddness": coarse}
-    write_whole(file, (json.dumps(json.loads(file.read_text(encoding="utf-8")) | found, indent=1) + "\n").encode())
-    typer.echo(f"wrote {file}: the trained layer counts {share}, odd patches {fine} (finer level) and {coarse}")
+    values = json.loads(file.read_text(encoding="utf-8")) | {"fusion_share": share, "oddness": gain}
+    write_whole(file, (json.dumps(values, indent=1) + "\n").encode())
+    typer.echo(f"wrote {file}: the trained layer counts {share}, odd patches {gain}")
 
 
 if __name__ == "__main__":

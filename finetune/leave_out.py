@@ -83,7 +83,7 @@ def judge(model: LookModel, records: list[Record], hide_own: bool = False) -> li
     rows = []
     model.eval()
     if hide_own:
-        model.config.oddness = model.config.coarse_oddness = 0.0  # it is found from that residual
+        model.config.oddness = 0.0  # it is found from that residual
     sight = PlainSight(model.config.vision_config)
     for record in tqdm(records, desc="judge", unit="picture"):
         with torch.inference_mode():

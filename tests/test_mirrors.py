@@ -33,7 +33,6 @@ from finetune.image_score import (
     TIE,
     Judged,
     best_score,
-    image_logits,
     mean_auroc,
 )
 from finetune.leave_out import GROUPS, LEFT_OUT_FILE, Variant, left_out_judges
@@ -55,11 +54,7 @@ def test_mirror_images_are_their_own_inverse_and_all_different():
 @torch.no_grad()
 def test_the_look_at_a_mirror_image_is_the_mirrored_look(number: int):
     model = tiny_model()[0].look_model
-    model.config.mirrors, model.config.oddness, model.config.coarse_oddness = (
-        VARIANTS,
-        0.0,
-        0.0,
-    )  # of the picture as it is
+    model.config.mirrors, model.config.oddness = VARIANTS, 0.0  # oddness is of the picture as it is
     picture = torch.randn(1, 3, 96, 128)
     one, other = model(picture), model(mirror(picture, number))
     assert torch.allclose(mirror(other.heatmap_logits, number), one.heatmap_logits, atol=1e-4)
@@ -153,13 +148,12 @@ def test_what_a_mirror_image_has_as_well_is_not_odd():
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("level", ["oddness", "coarse_oddness"])
-def test_oddness_counts_in_the_score_only(level: str):
+def test_oddness_counts_in_the_score_only():
     model = tiny_model()[0].look_model
     picture = torch.randn(1, 3, 96, 96)
-    model.config.oddness = model.config.coarse_oddness = 0.0
+    model.config.oddness = 0.0
     without = model(picture)
-    setattr(model.config, level, 4.0)
+    model.config.oddness = 4.0
     counted = model(picture)
     assert not torch.allclose(counted.score_logit, without.score_logit, atol=1e-4)
     assert torch.equal(counted.heatmap_logits, without.heatmap_logits)
@@ -202,26 +196,20 @@ def test_odd_patches_are_found_though_most_are_not_looked_at():
 
 def test_the_score_is_the_best_by_all_judges():
     rng = np.random.default_rng(0)
-    helped = [
-        Judged(label, rng.normal(), rng.normal(), (0.1 * rng.normal() + 0.2 * label, 0.0)) for label in (0, 1) * 200
-    ]
-    drawn = [
-        Judged(label, rng.normal(), rng.normal() + 3 * label, (0.1 * rng.normal(), -0.1 * label))
-        for label in (0, 1) * 200
-    ]
-    scores = {(OTHER, "a"): helped, (KNOWN, "b"): drawn, (KNOWN, "normals only"): [Judged(0, 1.0, 1.0, (1.0, 1.0))]}
-    choice, table = best_score(scores)
-    assert choice[0] == 0 and 0 < choice[1] < GAINS[-1] and {share for share, *_ in table} == set(SHARES)
-    assert choice[2] == 0  # by no judge does the coarser level tell what is anomalous
-    means = {each: float(np.mean(list(one.values()))) for each, one in table.items()}
-    assert means[choice] == max(means[each] for each in means if each[0] == 0) >= max(means.values()) - TIE
+    helped = [Judged(label, rng.normal(), rng.normal(), 0.1 * rng.normal() + 0.2 * label) for label in (0, 1) * 200]
+    drawn = [Judged(label, rng.normal(), rng.normal() + 3 * label, 0.1 * rng.normal()) for label in (0, 1) * 200]
+    scores = {(OTHER, "a"): helped, (KNOWN, "b"): drawn, (KNOWN, "normals only"): [Judged(0, 1.0, 1.0, 1.0)]}
+    (share, gain), table = best_score(scores)
+    assert share == 0 and 0 < gain < GAINS[-1] and {pair for pair, _ in table} == set(SHARES)
+    means = {pair: float(np.mean(list(one.values()))) for pair, one in table.items()}
+    assert means[share, gain] == max(means[pair] for pair in means if pair[0] == share) >= max(means.values()) - TIE
     tied = [Judged(one.label, one.drawn, one.drawn, one.odd) for one in drawn]  # the layer says what the map says
     assert best_score({(KNOWN, "b"): tied})[0][0] == 0
-    best = table[0.0, 0.0, 0.0][KNOWN]
-    assert all(table[worse][KNOWN] < best for worse in ((0.0, GAINS[-1], 0.0), (0.0, 0.0, GAINS[-1]), (1.0, 0.0, 0.0)))
-    assert np.isnan(mean_auroc(scores, LEFT_OUT, choice))
-    one = Judged(1, 4.0, 8.0, (0.5, 0.25))
-    assert image_logits([one], (0.25, 2.0, 4.0)).tolist() == [0.25 * 4 + 0.75 * 8 + 2 * 0.5 + 4 * 0.25]
+    assert table[0.0, GAINS[-1]][KNOWN] < table[0.0, 0.0][KNOWN] and table[1.0, 0.0][KNOWN] < table[0.0, 0.0][KNOWN]
+    assert np.isnan(mean_auroc(scores, LEFT_OUT, share, gain))
+    assert helped[1].score(0.25, 2.0) == pytest.approx(
+        0.25 * helped[1].layer + 0.75 * helped[1].drawn + 2 * helped[1].odd
+    )
 
 
 @torch.no_grad()

@@ -15,7 +15,8 @@ from assistant.look_model import LookModel
 from assistant.memory_file import load_memory, save_memory
 from assistant.reference import References, mirror
 from assistant.registration import SLOPE, USUAL, excess, grey_of, moved, transform
-from finetune.registered import MAP_GAINS, SCORE_GAINS, Case, choose, retaken
+from data.augment import retake
+from finetune.registered import MAP_GAINS, MODEST, SCORE_GAINS, Case, _auroc, _cover, choose
 from tests.tiny import tiny_model
 
 MATRIX = np.array([[0.999, -0.02, 0.03], [0.02, 0.999, -0.02]])
@@ -155,13 +156,16 @@ def test_the_gains_are_those_that_serve_best():
             Case(("own", False), label, rng.normal(), 0.3 * label + 0.1 * rng.random(), logits, excess, regions)
         )
     score, drawn = choose(cases)
-    assert score == SCORE_GAINS[-1] and drawn == MAP_GAINS[-1]
+    assert 0 < score < SCORE_GAINS[-1] and 0 < drawn < MAP_GAINS[-1]
+    for chosen, gains, quality in ((score, SCORE_GAINS, _auroc), (drawn, MAP_GAINS, _cover)):
+        best = max(quality(cases, gain) for gain in gains)
+        assert quality(cases, chosen) >= best - MODEST > quality(cases, gains[gains.index(chosen) - 1])
     misled = [replace(case, top=-case.top, excess=-case.excess) for case in cases]
     assert choose(misled) == (0.0, 0.0)
 
 
 def test_another_take_differs_a_little_all_over():
     one, rng = board(1), np.random.default_rng(0)
-    other = retaken(one, rng)
+    other = retake(one, rng)
     assert other.shape == one.shape and other.dtype == np.uint8 and not np.array_equal(one, other)
     assert transform(grey(other), grey(one)) is not None
