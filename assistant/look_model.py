@@ -27,7 +27,7 @@ from assistant.reference import (
     residuals,
     top_mean,
 )
-from assistant.registration import excess, grey_of
+from assistant.registration import STILL, excess, found_under, grey_of, laid_under
 from assistant.vision import TimmTower, VisionFeatures
 
 TOKEN_KINDS = ("visual", "suspicious", "map", "comparison")
@@ -133,25 +133,59 @@ class LookModel(PreTrainedModel):
 
     def compare(self, features: VisionFeatures, references: References | None) -> Residuals:
         """Residuals of the pictures of `see` against references of the one product that all show."""
-        found = residuals(features.levels[1:], [references] * len(features.tokens), self.config.mirrors)
-        return replace(found, registered=self.registered(features, references))
+        memories, rows = [], []
+        for number in range(0, len(features.tokens), self.config.mirrors):
+            memory, found = self.under(features, number, references)
+            memories += [memory] * self.config.mirrors
+            rows.append(found)
+        found = residuals(features.levels[1:], memories, self.config.mirrors)
+        if all(row is None for row in rows):
+            return found
+        blank = torch.zeros(1, 1, *features.levels[0].shape[-2:])
+        registered = [mirrored(blank if row is None else row, self.config.mirrors) for row in rows]
+        return replace(found, registered=torch.cat(registered).to(features.levels[0]))
 
-    def registered(self, features: VisionFeatures, references: References | None) -> Tensor | None:
-        """`Residuals.registered` of the pictures of `see`; None where it is 0 for all."""
-        mirrors, fine = self.config.mirrors, features.levels[0]
-        if (
-            references is None
-            or features.grey is None
-            or not (self.config.registered_score or self.config.registered_map)
-        ):
-            return None
-        rows = []
-        for number, grey in enumerate(features.grey):
-            place = number * mirrors
-            found = excess(fine[place].cpu(), features.levels[-1][place].cpu(), grey, references)
-            one = fine.new_zeros(1, 1, *fine.shape[-2:]) if found is None else found.to(fine)[None, None]
-            rows.append(mirrored(one, mirrors))
-        return torch.cat(rows)
+    def under(
+        self, features: VisionFeatures, row: int, references: References | None
+    ) -> tuple[References | None, Tensor | None]:
+        """What a picture of `see` is held against, and `registration.excess` [1, 1, H, W] of it.
+
+        Where a reference shows the very scene but turned, as a part that was laid down otherwise, it is among the
+        references once more as it lies in the picture. None for the excess where no reference shows the scene.
+        """
+        if references is None or features.grey is None:
+            return references, None
+        grey = features.grey[row // self.config.mirrors]
+        found = found_under(features.levels[-1][row].cpu(), grey, references)
+        if found is None:
+            return references, None
+        aspect = grey.shape[0] / grey.shape[1]
+        if found.turned:
+            laid = laid_under(found, references, (grey.shape[0], grey.shape[1]))
+            part = self.remember(self._normalised(laid))
+            levels = zip(references.levels, part.levels, strict=True)
+            references = replace(references, levels=tuple(torch.cat(both) for both in levels))
+            other, matrix, other_aspect = part.fine[0], STILL, aspect
+        else:
+            height, width = references.shown.shape[-2:]
+            other, matrix, other_aspect = references.fine[found.number], found.matrix, height / width
+        return references, excess(features.levels[0][row].cpu(), other, matrix, aspect, other_aspect)[None, None]
+
+    def _normalised(self, shown: Tensor) -> Tensor:
+        """[K, 3, H, W] uint8 as the tower takes it."""
+        mean, std = self._scaling
+        return ((shown.float() / 255 - mean) / std).to(self.device)
+
+    def _shown(self, pixel_values: Tensor) -> Tensor:
+        """The way back of `_normalised`."""
+        mean, std = self._scaling
+        return (255 * (pixel_values.cpu() * std + mean)).round().clamp(0, 255).to(torch.uint8)
+
+    @property
+    def _scaling(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation [3, 1, 1] of pixels 0..1, as the tower was trained."""
+        vision = self.config.vision_config
+        return torch.tensor(vision.image_mean).view(3, 1, 1), torch.tensor(vision.image_std).view(3, 1, 1)
 
     def top(self, differences: Residuals) -> float:
         """`Residuals.top` of one picture of `compare`."""
@@ -202,7 +236,7 @@ class LookModel(PreTrainedModel):
             tuple(torch.cat(level) for level in zip(*seen, strict=True)),
             len(pixel_values),
             fine=torch.cat(fine),
-            grey=grey_of(pixel_values).cpu(),
+            shown=self._shown(pixel_values),
         )
 
     def judge(self, features: VisionFeatures, differences: Residuals) -> LookOutput:

@@ -190,7 +190,7 @@ def joined(parts: Sequence[References], count: int) -> References:
         tuple(torch.cat(levels) for levels in zip(*(part.levels for part in parts), strict=True)),
         count,
         fine=torch.cat([part.fine for part in parts]),
-        grey=torch.cat([part.grey for part in parts]),
+        shown=torch.cat([part.shown for part in parts]),
     )
 
 

@@ -14,7 +14,8 @@ from torch import Tensor
 from assistant.errors import MemoryFileError
 from assistant.reference import References
 
-FORMAT = "looktwice-references-3"
+KIND = "looktwice-references-"
+FORMAT = f"{KIND}3"
 NEW = "Make it anew from its pictures."
 
 
@@ -31,7 +32,7 @@ def save_memory(memory: References, file: Path, fingerprint: str) -> None:
     """
     tensors = {f"level{number}": level for number, level in enumerate(memory.levels)}
     tensors |= {"descriptors": memory.descriptors, "normals": torch.tensor(memory.normals, dtype=torch.float64)}
-    tensors |= {"fine": memory.fine, "grey": memory.grey}
+    tensors |= {"fine": memory.fine, "shown": memory.shown}
     metadata = {
         "format": FORMAT, "fingerprint": fingerprint, "count": str(memory.count), "notes": json.dumps(memory.notes),
         "usual": json.dumps(memory.usual), "known": json.dumps(memory.known),
@@ -59,9 +60,9 @@ def load_memory(file: Path, fingerprint: str) -> References:
     try:
         with safe_open(file, framework="pt") as opened:
             metadata = opened.metadata() or {}
-            if metadata.get("format") != FORMAT:
+            if not metadata.get("format", "").startswith(KIND):
                 raise MemoryFileError(f"The file {name} is no memory of references.")
-            if metadata.get("fingerprint") != fingerprint:
+            if (metadata["format"], metadata.get("fingerprint")) != (FORMAT, fingerprint):
                 raise MemoryFileError(f"The memory {name} was made by another model or other weights.", NEW)
             tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118  not a dict
         return _checked(tensors, metadata)
@@ -87,13 +88,13 @@ def _checked(tensors: dict[str, Tensor], metadata: dict[str, str]) -> References
     shaped = whole and all(level.ndim == 4 and 1 <= len(level) == len(levels[0]) for level in levels)
     if not shaped or descriptors.ndim != 2 or normals.ndim != 1 or not all(isinstance(note, str) for note in notes):
         raise ValueError("tensors of another shape")
-    fine, grey = tensors["fine"], tensors["grey"]
-    if (fine.ndim, grey.ndim, grey.dtype) != (4, 3, torch.uint8) or len(fine) != len(grey):
+    fine, shown = tensors["fine"], tensors["shown"]
+    if (fine.ndim, shown.ndim, shown.dtype) != (4, 4, torch.uint8) or len(fine) != len(shown) or shown.shape[1] != 3:
         raise ValueError("tensors of another shape")
     floats = [*levels, descriptors, normals, fine]
     if not all(tensor.is_floating_point() and bool(tensor.isfinite().all()) for tensor in floats):
         raise ValueError("values that are not finite")
     return References(
         tuple(level.float() for level in levels), count, descriptors.float(), tuple(normals.tolist()), tuple(notes),
-        usual, known, fine.float(), grey,
+        usual, known, fine.float(), shown,
     )  # fmt: skip

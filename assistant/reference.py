@@ -56,7 +56,8 @@ class References:
             of which nothing says how far apart two normal ones are.
         known: 0..1, how far the product is one that the model was trained on, see `familiar.Familiar.known`.
         fine: [K, C, h, w] the tower's finest level of the pictures in `levels` without their mirror images, and
-        grey: [K, H, W] uint8 what `registration` brings them under another picture by; both empty when not kept.
+        shown: [K, 3, H, W] uint8 the pictures themselves, by which `registration` brings them under another one; both
+            empty when not kept.
     """
 
     levels: tuple[Tensor, ...]
@@ -67,7 +68,7 @@ class References:
     usual: float | None = None
     known: float = 0.0
     fine: Tensor = field(default_factory=lambda: torch.zeros(0, 0, 0, 0))
-    grey: Tensor = field(default_factory=lambda: torch.zeros(0, 0, 0, dtype=torch.uint8))
+    shown: Tensor = field(default_factory=lambda: torch.zeros(0, 3, 0, 0, dtype=torch.uint8))
 
 
 @dataclass(frozen=True, eq=False)

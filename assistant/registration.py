@@ -10,6 +10,8 @@ cell of the same kind, on which all lines lie alike, is no copy of another.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 import torch
@@ -25,6 +27,10 @@ STEPS, LEAST_GAIN = 40, 1e-4
 """The climb ends after so many steps, or with one that gains less."""
 SMOOTHED = 5
 """Side of the Gaussian that pictures are smoothed with for it, pixels."""
+MOST_TURN, MOST_SCALED = 5.0, 1.1
+"""Degrees and factor up to which features are moved; beyond, the tower looks at the reference's moved pixels."""
+STILL = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+"""The transform that moves nothing."""
 RIM = 1.0
 """Cells at the edge of a reference that say nothing: a patch is the mean of its neighbourhood."""
 USUAL, SLOPE = 0.25, 0.5
@@ -95,28 +101,59 @@ def moved(
     return warped[0], (grid.abs() <= inside).all(dim=-1)
 
 
-def excess(fine: Tensor, last: Tensor, grey: Tensor, references: References) -> Tensor | None:
-    """How much farther each place is from the one under it than in a normal picture.
+@dataclass(frozen=True, eq=False)
+class Under:
+    """A reference that shows the scene of a picture, and how it comes to lie under it.
+
+    Attributes:
+        number: of the reference.
+        matrix: [2, 3] of `transform`, from the picture to the reference.
+    """
+
+    number: int
+    matrix: np.ndarray
+
+    @property
+    def turned(self) -> bool:
+        """Whether it has to be turned or scaled so far that a tower sees its patches otherwise."""
+        (a, _, _), (b, _, _) = self.matrix
+        return abs(np.degrees(np.arctan2(b, a))) > MOST_TURN or abs(np.log(np.hypot(a, b))) > np.log(MOST_SCALED)
+
+
+def found_under(last: Tensor, grey: Tensor, references: References) -> Under | None:
+    """The reference under a picture; None where none of them shows the same scene, or the pictures were not kept.
 
     Args:
-        fine, last: [C, h, w] finest and last level of the tower of one picture.
+        last: [C, h, w] last level of the tower of one picture.
         grey: [H, W] of `grey_of`.
-        references: any number; the picture is compared with the one that is most like it.
-
-    Returns:
-        [h, w] distances, >= 0, at the finest level, 0 where the reference shows nothing; None where no reference shows
-        the same scene, or what it takes was not kept of them.
+        references: any number; the one that is most like the picture is tried.
     """
     if not len(references.fine):
         return None
     number = _nearest(last, references)
-    other = references.grey[number]
-    matrix = transform(grey.numpy(), other.numpy())
-    if matrix is None:
-        return None
-    aspect, other_aspect = (one.shape[0] / one.shape[1] for one in (grey, other))
-    size = (fine.shape[-2], fine.shape[-1])
-    under, shown = moved(references.fine[number], matrix, size, aspect, other_aspect)
+    matrix = transform(grey.numpy(), references.shown[number].float().mean(dim=0).round().byte().numpy())
+    return None if matrix is None else Under(number, matrix)
+
+
+def laid_under(under: Under, references: References, size: tuple[int, int]) -> Tensor:
+    """The reference's pixels [1, 3, height, width] uint8 as a picture of `size` = (height, width) would show them."""
+    pixels = references.shown[under.number].permute(1, 2, 0).numpy()
+    matrix = under.matrix * pixels.shape[1]
+    matrix[:, :2] /= size[1]
+    turned = cv2.warpAffine(
+        pixels, matrix, size[::-1], flags=cv2.INTER_LINEAR + cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT_101
+    )
+    return torch.from_numpy(turned).permute(2, 0, 1)[None]
+
+
+def excess(fine: Tensor, other: Tensor, matrix: np.ndarray, aspect: float, other_aspect: float) -> Tensor:
+    """How much farther each place of a picture is from the one under it than in a normal picture, [h, w], >= 0.
+
+    Args:
+        fine, other: [C, h, w] finest levels of the picture and of the reference.
+        matrix, aspect, other_aspect: as of `moved`, where the reference shows nothing it is 0.
+    """
+    under, shown = moved(other, matrix, (fine.shape[-2], fine.shape[-1]), aspect, other_aspect)
     residual = place_residual(directions(fine[None])[0], directions(under[None]), 0) * shown
     return (residual - USUAL - SLOPE * residual.flatten().quantile(BULK)).clamp_min(0)
 

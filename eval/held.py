@@ -14,7 +14,7 @@ from torch import Tensor
 from assistant.inspector import Inspector
 from assistant.memory import Seen, assemble, describe, kept_of, see
 from assistant.processing import fit_size
-from assistant.reference import References, top_mean
+from assistant.reference import References, mirrored, top_mean
 from assistant.vision import VisionFeatures
 from data.schema import Record
 from eval.compared import Pair, against, nearest_of, own_maps, together
@@ -132,7 +132,11 @@ class Judge:
             parts = [self.seen(reference).part for reference in kept]
             memory = held.memory if held is not None else None
             differences = together(features.levels[1:], encoded.own, pairs, parts, memory)
-            differences = replace(differences, registered=self.model.registered(features, memory))
+            against_turned, found = self.model.under(features, 0, memory)
+            if against_turned is not memory:
+                differences = self.model.compare(features, memory)
+            elif found is not None:
+                differences = replace(differences, registered=mirrored(found, len(encoded.own[0])))
             output = self.model.decide(features, differences)
         normals = memory.normals if memory is not None else None
         score = self.inspector.calibration.score(float(output.score_logit[0]), normals)

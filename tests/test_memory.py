@@ -16,6 +16,7 @@ from assistant.calibration import Calibration
 from assistant.errors import MediaError, MemoryFileError, RateError
 from assistant.inspector import Inspector
 from assistant.memory import NEW_TO_ME, _odd, _strangers, distance_to
+from assistant.memory_file import FORMAT, KIND
 from assistant.prompts import says_yes, words_match_map
 from assistant.reference import VARIANTS, residuals
 from assistant.types import MAX_REFERENCES, Region
@@ -124,10 +125,13 @@ def test_files_that_are_no_memory_of_this_model_are_one_sentence(tiny, tmp_path)
         "is damaged": lambda: file.write_bytes(whole[: len(whole) // 2]),
         "is damaged, or": lambda: file.write_text("hello"),
         "is no memory of references": lambda: save_file({"level0": torch.zeros(1)}, file),
-        "other weights": lambda: save_file(load_file(file), file, {"format": "looktwice-references-2"}),
+        "other weights": lambda: save_file(load_file(file), file, {"format": FORMAT}),
+        "another model": lambda: save_file(
+            load_file(file), file, {"format": f"{KIND}2", "fingerprint": tiny.fingerprint}
+        ),
         "does not hold": lambda: save_file(
             {"level0": torch.zeros(1, 4, 2, 2)}, file,
-            {"format": "looktwice-references-2", "fingerprint": tiny.fingerprint},
+            {"format": FORMAT, "fingerprint": tiny.fingerprint},
         ),
     }  # fmt: skip
     for sentence, breaking in broken.items():

@@ -13,8 +13,18 @@ import torch
 from assistant.errors import MemoryFileError
 from assistant.look_model import LookModel
 from assistant.memory_file import load_memory, save_memory
-from assistant.reference import References, mirror
-from assistant.registration import SLOPE, USUAL, excess, grey_of, moved, transform
+from assistant.reference import References, mirror, residuals
+from assistant.registration import (
+    MOST_TURN,
+    SLOPE,
+    USUAL,
+    excess,
+    found_under,
+    grey_of,
+    laid_under,
+    moved,
+    transform,
+)
 from data.augment import retake
 from finetune.registered import MAP_GAINS, MODEST, SCORE_GAINS, Case, _auroc, _cover, choose
 from tests.tiny import tiny_model
@@ -84,7 +94,7 @@ def kept(*pictures: np.ndarray) -> References:
     return References(
         (torch.stack([last, last.flip(3)], dim=1).flatten(0, 1),), len(pictures),
         fine=torch.stack([features_of(picture) for picture in pictures]),
-        grey=torch.cat([grey_of(pixels_of(picture)) for picture in pictures]),
+        shown=torch.stack([torch.tensor(picture).permute(2, 0, 1) for picture in pictures]),
     )  # fmt: skip
 
 
@@ -93,9 +103,12 @@ def test_what_differs_in_its_place_stands_out_though_others_are_like_it():
     picture = under(reference, MATRIX)
     cv2.circle(reference, (120, 90), 12, [240, 200, 40], -1)  # missing in the picture, which shows others
 
+    fine, shades = features_of(picture), torch.tensor(grey(picture))
+
     def compared(*references: np.ndarray) -> torch.Tensor | None:
-        fine = features_of(picture)
-        return excess(fine, fine[:, ::16, ::16], torch.tensor(grey(picture)), kept(*references))
+        memory = kept(*references)
+        under = found_under(fine[:, ::16, ::16], shades, memory)
+        return None if under is None else excess(fine, memory.fine[under.number], under.matrix, 1.0, 1.0)
 
     found = compared(reference)
     row, column = divmod(int(found.argmax()), 64)
@@ -105,8 +118,7 @@ def test_what_differs_in_its_place_stands_out_though_others_are_like_it():
     assert compared(board(4)) is None
     among = compared(board(4), reference, board(5))  # the one that is most like it is taken
     assert torch.allclose(among, found, atol=1e-5)
-    bare = References(kept(reference).levels, 1)
-    assert excess(features_of(picture), features_of(picture)[:, ::16, ::16], torch.tensor(grey(picture)), bare) is None
+    assert found_under(fine[:, ::16, ::16], shades, References(kept(reference).levels, 1)) is None
     assert USUAL > 0 and 0 < SLOPE < 1
 
 
@@ -127,18 +139,43 @@ def test_it_counts_in_map_and_score_of_a_look_and_of_its_mirror_images():
     assert float(counted.score_logit) > float(plain.score_logit)
     assert torch.allclose(counted.heatmap_logits - plain.heatmap_logits, 2 * rows[:1], atol=1e-4)
     assert torch.equal(counted.map_logit, plain.map_logit)  # that of the trained map alone
-    assert not bool(model.compare(features, model.remember(pixels_of(board(7)))).registered.any())
+    assert model.compare(features, model.remember(pixels_of(board(7)))).registered is None
     assert model.compare(features, None).registered is None
-    model.config.registered_score = model.config.registered_map = 0.0
-    assert model.compare(features, memory).registered is None
+
+
+@pytest.mark.parametrize("degrees", [0, 3, 90, 140])
+def test_a_reference_that_lies_turned_is_laid_as_the_picture_is(degrees: int):
+    reference = board(8)
+    turn = cv2.getRotationMatrix2D((127.5, 127.5), degrees, 1.0)
+    picture = cv2.warpAffine(reference, turn, (256, 256), borderMode=cv2.BORDER_REFLECT_101)
+    memory = kept(reference)
+    under = found_under(features_of(picture)[:, ::16, ::16], torch.tensor(grey(picture)), memory)
+    assert under.number == 0 and under.turned == (degrees > MOST_TURN)
+    laid = laid_under(under, memory, (256, 256))[0].permute(1, 2, 0).numpy()
+    middle = slice(64, 192), slice(64, 192)  # what both show
+    assert np.abs(laid[middle].astype(int) - picture[middle].astype(int)).mean() < 8
+    assert np.abs(reference[middle].astype(int) - picture[middle].astype(int)).mean() > 8 or degrees < 5
+
+
+@torch.no_grad()
+def test_a_look_has_the_turned_reference_among_its_references():
+    model: LookModel = tiny_model()[0].look_model
+    reference = board(9)
+    memory = model.remember(pixels_of(reference))
+    upright, lying = (model.see(pixels_of(one)) for one in (reference, np.rot90(reference).copy()))
+    assert model.under(upright, 0, memory)[0] is memory
+    more, found = model.under(lying, 0, memory)
+    assert len(more.levels[0]) == 2 * len(memory.levels[0]) and found.shape == (1, 1, 64, 64)
+    apart = [model.compare(lying, memory), residuals(lying.levels[1:], [memory] * 2, 2)]
+    assert float(apart[0].distance.mean()) < 0.8 * float(apart[1].distance.mean())
 
 
 def test_it_is_kept_with_a_memory(tmp_path: Path):
     memory = replace(kept(board(1), board(2)), descriptors=torch.ones(2, 4))
     save_memory(memory, tmp_path / "m", "print")
     read = load_memory(tmp_path / "m", "print")
-    assert torch.equal(read.fine, memory.fine) and torch.equal(read.grey, memory.grey)
-    save_memory(replace(memory, grey=memory.grey[:1]), tmp_path / "torn", "print")
+    assert torch.equal(read.fine, memory.fine) and torch.equal(read.shown, memory.shown)
+    save_memory(replace(memory, shown=memory.shown[:1]), tmp_path / "torn", "print")
     with pytest.raises(MemoryFileError, match="does not hold what it should"):
         load_memory(tmp_path / "torn", "print")
 
