@@ -99,12 +99,13 @@ def figures(seen: Sequence[Seen]) -> dict[str, float]:
     labels, evidence = (np.array([getattr(one, name) for one in seen]) for name in ("label", "evidence"))
     over = evidence >= 0
     known = [one for one in seen if one.label]
+    right = [one.right for one in known if one.right is not None]
     return {
         "image AUROC": float(roc_auc_score(labels, evidence)),
         "balanced accuracy": float((over[labels == 1].mean() + (~over[labels == 0]).mean()) / 2),
         "lit on templates": float(np.mean([one.lit for one in seen if not one.label])),
         "defects found": float(np.mean([one.found for one in known])),
-        "regions on defects": float(np.mean([one.right for one in known if one.right is not None])),
+        "regions on defects": float(np.mean(right)) if right else float("nan"),
     }
 
 

@@ -1,4 +1,4 @@
-"""Boards beside their templates: how pairs are found, what counts as found, and the command on boards that are drawn."""
+"""Boards beside their templates: how pairs are found, what counts as found, and the command on drawn boards."""
 
 from __future__ import annotations
 
