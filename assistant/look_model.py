@@ -27,7 +27,7 @@ from assistant.reference import (
     residuals,
     top_mean,
 )
-from assistant.registration import STILL, excess, found_under, grey_of, laid_under
+from assistant.registration import excess, found_under, grey_of, laid_under, moved
 from assistant.vision import TimmTower, VisionFeatures
 
 TOKEN_KINDS = ("visual", "suspicious", "map", "comparison")
@@ -159,17 +159,15 @@ class LookModel(PreTrainedModel):
         found = found_under(features.levels[-1][row].cpu(), grey, references)
         if found is None:
             return references, None
-        aspect = grey.shape[0] / grey.shape[1]
+        fine, (high, wide), (height, width) = features.levels[0][row].cpu(), grey.shape, references.shown.shape[-2:]
+        cells = fine.shape[-2], fine.shape[-1]
+        below, shown = moved(references.fine[found.number], found.matrix, cells, high / wide, height / width)
         if found.turned:
-            laid = laid_under(found, references, (grey.shape[0], grey.shape[1]))
-            part = self.remember(self._normalised(laid))
+            part = self.remember(self._normalised(laid_under(found, references, (high, wide))))
             levels = zip(references.levels, part.levels, strict=True)
             references = replace(references, levels=tuple(torch.cat(both) for both in levels))
-            other, matrix, other_aspect = part.fine[0], STILL, aspect
-        else:
-            height, width = references.shown.shape[-2:]
-            other, matrix, other_aspect = references.fine[found.number], found.matrix, height / width
-        return references, excess(features.levels[0][row].cpu(), other, matrix, aspect, other_aspect)[None, None]
+            below = part.fine[0]
+        return references, excess(fine, below, shown)[None, None]
 
     def _normalised(self, shown: Tensor) -> Tensor:
         """[K, 3, H, W] uint8 as the tower takes it."""

@@ -25,14 +25,14 @@ SIDE = 128
 """Longest side at which the correlation is climbed, pixels."""
 STEPS, LEAST_GAIN = 40, 1e-4
 """The climb ends after so many steps, or with one that gains less."""
+STRAYED = 0.05
+"""Share of the width that a corner may be moved by it: keypoints that agree are not so wrong, the climb can be."""
 SMOOTHED = 5
 """Side of the Gaussian that pictures are smoothed with for it, pixels."""
 MOST_TURN, MOST_SCALED = 5.0, 1.1
 """Degrees and factor up to which features are moved; beyond, the tower looks at the reference's moved pixels."""
-STILL = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
-"""The transform that moves nothing."""
-RIM = 1.0
-"""Cells at the edge of a reference that say nothing: a patch is the mean of its neighbourhood."""
+RIM = 3.0
+"""Cells at the edge of a reference that say nothing: what lies beyond has a part in their features."""
 USUAL, SLOPE = 0.25, 0.5
 """A place of a normal picture is at most so far from the one under it: USUAL, and SLOPE for each unit that the picture
 is farther as a whole, by its quantile `reference.BULK`, for light and grain differ all over it. On training pictures.
@@ -64,6 +64,9 @@ def transform(grey: np.ndarray, other: np.ndarray) -> np.ndarray | None:
     try:
         _, found = cv2.findTransformECC(*small, matrix.astype(np.float32), cv2.MOTION_AFFINE, ends, None, SMOOTHED)
     except cv2.error:  # it does not climb: what the keypoints say stays
+        found = matrix
+    corners = np.array([[x, y, 1] for x in (0, small[0].shape[1]) for y in (0, small[0].shape[0])]).T
+    if np.abs((found - matrix) @ corners).max() > STRAYED * wide:
         found = matrix
     found = found.astype(np.float64) / wide
     found[:, :2] *= width
@@ -146,14 +149,14 @@ def laid_under(under: Under, references: References, size: tuple[int, int]) -> T
     return torch.from_numpy(turned).permute(2, 0, 1)[None]
 
 
-def excess(fine: Tensor, other: Tensor, matrix: np.ndarray, aspect: float, other_aspect: float) -> Tensor:
+def excess(fine: Tensor, under: Tensor, shown: Tensor) -> Tensor:
     """How much farther each place of a picture is from the one under it than in a normal picture, [h, w], >= 0.
 
     Args:
-        fine, other: [C, h, w] finest levels of the picture and of the reference.
-        matrix, aspect, other_aspect: as of `moved`, where the reference shows nothing it is 0.
+        fine: [C, h, w] finest level of the picture.
+        under: the same of what lies under it.
+        shown: [h, w] bool, where the reference shows something at all; elsewhere it is 0.
     """
-    under, shown = moved(other, matrix, (fine.shape[-2], fine.shape[-1]), aspect, other_aspect)
     residual = place_residual(directions(fine[None])[0], directions(under[None]), 0) * shown
     return (residual - USUAL - SLOPE * residual.flatten().quantile(BULK)).clamp_min(0)
 

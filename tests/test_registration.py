@@ -16,6 +16,7 @@ from assistant.memory_file import load_memory, save_memory
 from assistant.reference import References, mirror, residuals
 from assistant.registration import (
     MOST_TURN,
+    RIM,
     SLOPE,
     USUAL,
     excess,
@@ -73,13 +74,15 @@ def test_a_turn_and_a_shift_are_found_and_another_scene_is_none():
 
 
 def test_a_level_is_moved_as_the_picture_is():
-    level = torch.arange(48.0).view(1, 6, 8)
-    still, shown = moved(level, np.eye(2, 3), (6, 8), 0.75, 0.75)
-    assert torch.allclose(still, level, atol=1e-4) and bool(shown[1:-1, 1:-1].all()) and not bool(shown[0].any())
-    one_right = np.array([[1, 0, 1 / 8], [0, 1, 0.0]])
-    right, shown = moved(level, one_right, (6, 8), 0.75, 0.75)
-    assert torch.allclose(right[:, :, :-1], level[:, :, 1:], atol=1e-4)
-    assert bool(shown[1:-1, :-2].all()) and not bool(shown[:, -2:].any())
+    level = torch.arange(192.0).view(1, 12, 16)
+    still, shown = moved(level, np.eye(2, 3), (12, 16), 0.75, 0.75)
+    rim = round(RIM)
+    assert torch.allclose(still, level, atol=1e-3)
+    assert bool(shown[rim:-rim, rim:-rim].all()) and int(shown.sum()) == (12 - 2 * rim) * (16 - 2 * rim)
+    one_right = np.array([[1, 0, 1 / 16], [0, 1, 0.0]])
+    right, shown = moved(level, one_right, (12, 16), 0.75, 0.75)
+    assert torch.allclose(right[:, :, :-1], level[:, :, 1:], atol=1e-3)
+    assert bool(shown[rim:-rim, rim - 1 : -rim - 1].all()) and not bool(shown[:, -rim - 1 :].any())
 
 
 def features_of(picture: np.ndarray) -> torch.Tensor:
@@ -108,7 +111,9 @@ def test_what_differs_in_its_place_stands_out_though_others_are_like_it():
     def compared(*references: np.ndarray) -> torch.Tensor | None:
         memory = kept(*references)
         under = found_under(fine[:, ::16, ::16], shades, memory)
-        return None if under is None else excess(fine, memory.fine[under.number], under.matrix, 1.0, 1.0)
+        if under is None:
+            return None
+        return excess(fine, *moved(memory.fine[under.number], under.matrix, (64, 64), 1.0, 1.0))
 
     found = compared(reference)
     row, column = divmod(int(found.argmax()), 64)
@@ -166,6 +171,9 @@ def test_a_look_has_the_turned_reference_among_its_references():
     assert model.under(upright, 0, memory)[0] is memory
     more, found = model.under(lying, 0, memory)
     assert len(more.levels[0]) == 2 * len(memory.levels[0]) and found.shape == (1, 1, 64, 64)
+    corner = cv2.warpAffine(reference, cv2.getRotationMatrix2D((127.5, 127.5), 45, 1), (256, 256))  # black around it
+    _, found = model.under(model.see(pixels_of(corner)), 0, memory)
+    assert not bool(found[0, 0, :12, :12].any()) and not bool(found[0, 0, -8:, -8:].any())  # nothing is known of it
     apart = [model.compare(lying, memory), residuals(lying.levels[1:], [memory] * 2, 2)]
     assert float(apart[0].distance.mean()) < 0.8 * float(apart[1].distance.mean())
 
