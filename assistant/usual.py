@@ -8,6 +8,9 @@ detected objects, this on the cells of a grid.
 
 The usual comes from a normal clip or frames of the scene, or, without any, from the clip itself: the background is
 then what a place mostly and first shows, and motion is unusual where little else in the clip moves alike.
+
+Motion is held against what moves in the same lane and against what moves anywhere, and the mean of the two counts: the
+few looks of a clip know little of each lane, and the scene as a whole does not know which way a lane goes.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from assistant.clip_gains import level
 from assistant.clip_plan import stretches
 from assistant.reference import directions
 from assistant.vision import VisionFeatures
@@ -28,6 +32,9 @@ DWELL = 1.5
 """Seconds that something must stay to be more than passing, where looks are close enough in time."""
 HELD_DWELL = 2.0
 """The same with something normal to hold a clip against: how a place looks tells there what stays for less."""
+OWN_MOST = 0.25
+"""The most of what stays in a place that is taken off as what it shows of the clip's own (see `clip_gains.level`), a
+distance of unit vectors: light does not reach it, and what is odd from end to end goes beyond it."""
 FEWEST_STAYS = 3
 """Moments that something must be seen at to be more than passing."""
 NEAR = 0.6
@@ -39,7 +46,7 @@ LANE = 1.5
 SLOW = 0.02
 """Widths a second that are added to a speed before others are told as shares of it."""
 FEW = 4
-"""Cells that are thought to have moved otherwise in every lane: where few have, little is known of what is rare."""
+"""Cells that are thought to have moved otherwise everywhere: where few have, little is known of what is rare."""
 MOST_KNOWN = 2000
 """Moving cells that others are held against at most, evenly out of all: it must not take long where all moves."""
 ALIKE, ALIKE_LEAST = 0.5, 0.02
@@ -116,15 +123,17 @@ def learn(moments: Sequence[Moment]) -> Usual:
 def unusual(moments: Sequence[Moment], usual: Usual) -> Tensor:
     """How much farther the moments of a clip are from the usual than normal moments, [n, 3, h, w], CHANNELS.
 
-    Distances of unit vectors for the first two, of which not more than 0 is usual. The third is how far a velocity is
-    from the nearest that its lane usually has, or from rest, as a share of its own speed, 0..1, `confirmed`.
+    Distances of unit vectors for the first two, of which not more than 0 is usual; of the first, what each place has
+    all through the clip is taken off, up to OWN_MOST. The third is how far a velocity is from the nearest that is
+    usual, or from rest, as a share of its own speed, 0..1, `confirmed`; the mean for its lane and for the scene.
     """
     looks, velocity, seen = _stacked(moments)
     times = torch.tensor([one.time for one in moments], dtype=torch.float64)
-    stays = opened(_standing_out(_distance(looks, usual.background), seen), times, HELD_DWELL)
-    looked = _standing_out(torch.stack([_nearest_looks(one, usual.looks) for one in moments]), seen)
+    stays = opened(_standing_out(_distance(looks, usual.background), seen), times, HELD_DWELL) - usual.level[0]
+    stays -= _own(stays, times).clamp(0, OWN_MOST)
+    looked = _standing_out(torch.stack([_nearest_looks(one, usual.looks) for one in moments]), seen) - usual.level[1]
     moved = confirmed(_strangeness(velocity, seen, usual.velocity, usual.seen), velocity, times, seen)
-    return torch.cat([torch.stack([stays, looked], dim=1) - usual.level, moved[:, None]], dim=1)
+    return torch.stack([stays, looked, moved], dim=1)
 
 
 def unusual_within(moments: Sequence[Moment]) -> Tensor:
@@ -229,6 +238,12 @@ def _standing_out(values: Tensor, seen: Tensor) -> Tensor:
     return (values - middle[:, None, None].clamp_max(LIKENESS)).clamp_min(0) * seen
 
 
+def _own(values: Tensor, times: Tensor) -> Tensor:
+    """[h, w] what each place of [n, h, w] at rising times [n] in seconds has for `clip_gains.LEVEL` of the time."""
+    flat = level(times.tolist(), values.flatten(1).numpy())
+    return torch.from_numpy(flat).to(values.dtype).view(values.shape[1:])
+
+
 def _nearest_looks(moment: Moment, known: Tensor) -> Tensor:
     """Distance [h, w] to the nearest look that a place or one beside it has in any of [K, C, h, w]."""
     height, width = moment.looks.shape[-2:]
@@ -261,15 +276,19 @@ def _in_lane(index: Tensor, moving: Tensor, others: Tensor) -> Tensor:
 
 
 def _strangeness(velocity: Tensor, seen: Tensor, known: Tensor, known_seen: Tensor) -> Tensor:
-    """[n, h, w] 0..1: distance of what moves to the nearest velocity known in its lane, or to rest, over its speed."""
+    """[n, h, w] 0..1: distance of what moves to the nearest velocity known, or to rest, over its speed.
+
+    The mean of two: of those known in its lane, and of all.
+    """
     result = torch.zeros(len(velocity), *velocity.shape[-2:])
     others, usual, _ = _movers(known, known_seen)
     others, usual = _some(others), _some(usual)
     for number in range(len(velocity)):  # moment by moment: all at once would take memory with the square of what moves
         index, moving, speed = _movers(velocity[number : number + 1], seen[number : number + 1])
-        apart = torch.where(_in_lane(index, moving, others), torch.cdist(moving, usual), torch.inf)
-        nearest = torch.cat([apart, speed[:, None]], dim=1).amin(dim=1)
-        result[number, index[:, 1], index[:, 2]] = nearest / (speed + SLOW)
+        apart = torch.cdist(moving, usual)
+        in_lane = torch.where(_in_lane(index, moving, others), apart, torch.inf)
+        nearest = [torch.cat([one, speed[:, None]], dim=1).amin(dim=1) for one in (in_lane, apart)]
+        result[number, index[:, 1], index[:, 2]] = sum(nearest) / 2 / (speed + SLOW)
     return result
 
 
@@ -289,9 +308,10 @@ def _background(looks: Tensor, times: Tensor, share: Tensor) -> Tensor:
 
 
 def _rarity(velocity: Tensor, times: Tensor, seen: Tensor, share: Tensor) -> Tensor:
-    """Share of the other motion in a cell's lane at other times that is not like its own, [n, h, w]; 0 where still.
+    """Share of the other motion at other times that is not like a cell's own, [n, h, w]; 0 where still.
 
-    What moves counts for the share [n], on average 1, of time that its moment stands for.
+    The mean of two shares: of the motion in its lane, and of all. What moves counts for the share [n], on average 1,
+    of time that its moment stands for.
     """
     result = torch.zeros(len(times), *velocity.shape[-2:])
     every, ways, _ = _movers(velocity, seen)
@@ -300,8 +320,11 @@ def _rarity(velocity: Tensor, times: Tensor, seen: Tensor, share: Tensor) -> Ten
         others, other_ways = _some(every[apart]), _some(ways[apart])
         lasts = share[others[:, 0]]
         index, moving, speed = _movers(velocity[number : number + 1], seen[number : number + 1])
-        known = _in_lane(index, moving, others)
-        alike = known & (torch.cdist(moving, other_ways) < ALIKE * speed[:, None] + ALIKE_LEAST)
-        known, alike = known.to(lasts.dtype), alike.to(lasts.dtype)
-        result[number, index[:, 1], index[:, 2]] = 1 - (alike @ lasts + 1) / (known @ lasts + FEW)
+        alike = torch.cdist(moving, other_ways) < ALIKE * speed[:, None] + ALIKE_LEAST
+        in_lane = _in_lane(index, moving, others)
+        shares = [
+            ((known & alike).to(lasts.dtype) @ lasts + 1) / (known.to(lasts.dtype) @ lasts + FEW)
+            for known in (in_lane, torch.ones_like(in_lane))
+        ]
+        result[number, index[:, 1], index[:, 2]] = 1 - sum(shares) / 2
     return result

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from assistant.usual import NEAR, THING, Moment, confirmed, learn, opened, summed, unusual, unusual_within
+from assistant.usual import NEAR, OWN_MOST, THING, Moment, confirmed, learn, opened, summed, unusual, unusual_within
 
 GRID = (10, 14)
 
@@ -78,6 +78,25 @@ def test_what_only_passes_does_not_stay():
     assert summed(unusual_within(shorter))[9:16, 0].min() > 0.5 > summed(unusual(shorter, usual))[:, 0].max()
 
 
+def test_what_a_place_has_all_along_is_taken_off_of_what_stays_in_it_but_not_what_is_odd_from_end_to_end():
+    rng = np.random.default_rng(4)
+    usual, clip = learn(scene(rng, 20)), scene(rng, 24, change=(9, 17))
+    before = unusual(clip, usual)[:, 0]
+    other = F.normalize(torch.randn(24), dim=0)
+    lit = []
+    for one in clip:
+        looks = one.looks.clone()
+        looks[:, 6:8, 8:11] += 0.2 * other[:, None, None]  # a lamp over a part of the scene
+        lit.append(replace(one, looks=F.normalize(looks, dim=0)))
+    raw = (2 - 2 * (torch.stack([one.looks for one in lit]) * usual.background).sum(dim=1)).clamp_min(0).sqrt()
+    assert raw[:, 6:8, 8:11].median() > raw[:, :2, 8:11].median() + 0.05  # it is farther from the usual than elsewhere
+    after = unusual(lit, usual)[:, 0]
+    assert after[:, 6:8, 8:11].max() < 0.05
+    assert torch.allclose(after[:, 2:5, 3:6], before[:, 2:5, 3:6], atol=0.05)  # what came and went is as odd as it was
+    whole = unusual(scene(rng, 24, change=(0, 23)), usual)[:, 0]
+    assert whole[:, 3, 4].min() > before[10:17, 3, 4].max() - OWN_MOST - 0.05 > 0.5
+
+
 def test_a_change_that_lasts_to_the_end_is_the_anomaly_and_not_the_beginning():
     rng = np.random.default_rng(2)
     stays = summed(unusual_within(scene(rng, 24, change=(9, 23))))[:, 0]
@@ -101,31 +120,45 @@ def going(*cells: tuple[int, int, float, float]) -> Moment:
     return Moment(F.normalize(torch.ones(24, *GRID), dim=0), velocity, torch.ones(GRID, dtype=torch.bool), 0.0)
 
 
-def test_velocity_is_held_against_the_lane_that_a_thing_moves_in():
+def test_velocity_is_held_against_the_lane_that_a_thing_moves_in_and_against_the_scene():
     usual = learn([going((5, 2, 0.2, 0.0))])
     clip = [
         going(
             (5, 11, 0.2, 0.0),  # as usual, far along the lane
             (4, 8, 0.5, 0.0),  # too fast, beside the lane's middle: 0.3 away
             (6, 5, -0.2, 0.0),  # against it: rest is nearer than the usual
-            (9, 5, 0.2, 0.0),  # as fast, where nothing moves
+            (9, 5, 0.2, 0.0),  # as fast, where nothing moves: odd for its lane and not for the scene
             (5, 9, 0.0, 0.2),  # across: its path meets nothing that moves
         )
     ]
     found = unusual(clip, usual)[0, 2]
     assert found[5, 11] == 0 and found[4, 8] == pytest.approx(0.3 / 0.52)
-    for row, column in ((6, 5), (9, 5), (5, 9)):
+    for row, column in ((6, 5), (5, 9)):
         assert found[row, column] == pytest.approx(0.2 / 0.22)
+    assert found[9, 5] == pytest.approx(0.2 / 0.22 / 2)
     assert found.count_nonzero() == 4
 
 
-def test_motion_is_rare_by_what_else_its_lane_shows_at_other_times():
+def test_motion_is_rare_by_what_else_its_lane_and_the_scene_show_at_other_times():
     clip = [replace(going((5, 3 + n, 0.2, 0.0)), time=float(n)) for n in range(4)]
     clip += [replace(going((5, 3, -0.2, 0.0), (0, 3, 0.2, 0.0)), time=4.0)]
     found = unusual_within(clip)[:, 2]
-    assert found[0, 5, 3] == pytest.approx(1 - 4 / 8)  # three of four others are alike
-    assert found[4, 5, 3] == pytest.approx(1 - 1 / 8)  # none of four
-    assert found[4, 0, 3] == pytest.approx(1 - 1 / 4)  # there are no others
+    # three of four others in its lane are alike, of the scene four of five
+    assert found[0, 5, 3] == pytest.approx(1 - (4 / 8 + 5 / 9) / 2)
+    assert found[4, 5, 3] == pytest.approx(1 - 1 / 8)  # none of four, who are all in its lane
+    assert found[4, 0, 3] == pytest.approx(
+        1 - (1 / 4 + 5 / 8) / 2
+    )  # there are no others in its lane, four alike beside
+
+
+def test_who_goes_against_the_lane_is_odd_where_another_lane_goes_that_way():
+    usual = learn([going((2, 2, 0.2, 0.0), (7, 2, -0.2, 0.0))])
+    found = unusual([going((2, 9, 0.2, 0.0), (7, 9, 0.2, 0.0))], usual)[0, 2]
+    assert found[2, 9] == 0 and found[7, 9] == pytest.approx(0.2 / 0.22 / 2)
+    clip = [replace(going((2, n, 0.2, 0.0), (7, n, -0.2, 0.0)), time=float(n)) for n in range(8)]
+    clip[4] = replace(going((2, 4, 0.2, 0.0), (7, 4, 0.2, 0.0)), time=4.0)
+    rare = unusual_within(clip)[4, 2]
+    assert rare[7, 4] > rare[2, 4] + 0.2
 
 
 def moved(count: int, gap: float, cells: dict[int, tuple[int, int]], speed: float) -> tuple[torch.Tensor, ...]:
