@@ -28,8 +28,8 @@ STEPS, LEAST_GAIN = 40, 1e-4
 """The climb ends after so many steps, or with one that gains less."""
 SAME, SET_ASIDE = 0.99, 0.1
 """Correlation from which two pictures on which no keypoints agree show one scene, when SET_ASIDE of their pixels, those
-that fit worst, do not count: a defect may lie there. Pairs of solar cells of the training fold come up to 0.982, of tiles to
-0.966, of castings, which lie under one camera, to 0.997; what is taken twice begins at 0.994.
+that fit worst, do not count: a defect may lie there. Pairs of solar cells of the training fold come up to 0.982, of
+tiles to 0.966, of castings, which lie under one camera, to 0.997; what is taken twice begins at 0.994.
 """
 STRAYED = 0.05
 """Share of the width that a corner may be moved by it: keypoints that agree are not so wrong, the climb can be."""

@@ -45,7 +45,7 @@ SCORE_GAINS = (0.0, 2.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0)
 """Logits of the score for each unit of the mean `registration.excess` of the top places."""
 MAP_GAINS = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
 """Logits of the map for each unit of it."""
-MODEST = 0.01
+MODEST = 0.005
 """Of what is as good as the best, to this, the least gain is taken: takes that are drawn differ less than real ones."""
 PHOTOGRAPHS = 8
 """Photographs of each set that are taken twice."""
