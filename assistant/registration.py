@@ -4,9 +4,9 @@ Of a part that lies still under a camera, or a board beside its template, two no
 brought over the other, and then a missing mark or a bridged track stands out although there are others like it. SIFT
 keypoints (Lowe 2004) say where to begin, from where the enhanced correlation coefficient is climbed (Evangelidis and
 Psarakis, "Parametric Image Alignment using Enhanced Correlation Coefficient Maximization", TPAMI 2008); both are
-OpenCV's. The two are held to show one scene only if most of them correlates nearly wholly once one is brought over the
-other; else nothing is compared: a cell of the same kind, on which all lines lie alike, is no copy of another. On a
-smooth part no keypoints may agree on a place; then the climb begins with the one lying over the other as they are.
+OpenCV's. The two are held to show one scene only if keypoints agree on a place and most of the pictures correlates
+nearly wholly then; else nothing is compared: a cell of the same kind, on which all lines lie alike, is no copy of
+another, nor is a smooth part, which correlates with every other of its kind.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SIDE = 128
 """Longest side at which the correlation is climbed, pixels."""
 STEPS, LEAST_GAIN = 40, 1e-4
 """The climb ends after so many steps, or with one that gains less."""
-SAME, SET_ASIDE = 0.998, 0.1
+SAME, SET_ASIDE = 0.99, 0.1
 """Correlation from which two pictures show one scene, when SET_ASIDE of their pixels, those that fit worst, do not
 count: a defect may lie there. Of pairs of the training folds solar cells come up to 0.982 and tiles to 0.966; of
 castings, which lie under one camera, two of 150 have 0.997, the same part laid down twice.
@@ -41,7 +41,6 @@ MOST_TURN, MOST_SCALED = 5.0, 1.1
 """Degrees and factor up to which features are moved; beyond, the tower looks at the reference's moved pixels."""
 RIM = 3.0
 """Cells at the edge of a reference that say nothing: what lies beyond has a part in their features."""
-_STILL = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 USUAL, SLOPE = 0.25, 0.5
 """A place of a normal picture is at most so far from the one under it: USUAL, and SLOPE for each unit that the picture
 is farther as a whole, by its quantile `reference.BULK`, for light and grain differ all over it. On training pictures.
@@ -62,10 +61,12 @@ def transform(grey: np.ndarray, other: np.ndarray) -> np.ndarray | None:
         grey, other: [H, W] uint8.
     """
     begin = similarity(*(keypoints(np.dstack([one] * 3)) for one in (grey, other)))
+    if begin is None:
+        return None
     small = [_shrunk(one) for one in (grey, other)]
     # in shares of the widths -> in pixels of the shrunk pictures, whose widths may differ
     width, wide = (one.shape[1] for one in small)
-    matrix = (_STILL if begin is None else begin) * wide
+    matrix = begin * wide
     matrix[:, :2] /= width
     ends = cv2.TERM_CRITERIA_COUNT + cv2.TERM_CRITERIA_EPS, STEPS, LEAST_GAIN
     try:
@@ -73,9 +74,9 @@ def transform(grey: np.ndarray, other: np.ndarray) -> np.ndarray | None:
     except cv2.error:  # it does not climb: what the keypoints say stays
         found = matrix
     corners = np.array([[x, y, 1] for x in (0, width) for y in (0, small[0].shape[0])]).T
-    if strayed := np.abs((found - matrix) @ corners).max() > STRAYED * wide:
+    if np.abs((found - matrix) @ corners).max() > STRAYED * wide:
         found = matrix
-    if _likeness(*small, found) < SAME or (begin is None and strayed):
+    if _likeness(*small, found) < SAME:
         return None
     found = found.astype(np.float64) / wide
     found[:, :2] *= width
