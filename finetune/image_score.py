@@ -14,7 +14,6 @@ the photographed sets are surfaces more often than objects. They are written int
 from __future__ import annotations
 
 import itertools
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +26,6 @@ import typer
 from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
-from assistant.batch_store import write_whole
 from assistant.command import run
 from assistant.errors import RecordError
 from assistant.profiles import read_profile
@@ -38,6 +36,7 @@ from finetune.fusion import Judge, shipped, stranger_of
 from finetune.gain_cases import own_product
 from finetune.leave_out import left_out_judges
 from finetune.records import training_records, two_sided
+from finetune.stage import rewrite_config
 
 SHARES = (0.0, 0.5, 1.0)
 """How far the trained layer counts, the rest being the map alone."""
@@ -156,9 +155,7 @@ def main(
     for (layer, odd), found in table.items():
         said = ", ".join(f"{who} {value:.3f}" for who, value in found.items())
         typer.echo(f"layer {layer:.1f}, odd patches {odd:4.1f}: image AUROC {said}")
-    file = chosen.weights / "config.json"
-    values = json.loads(file.read_text(encoding="utf-8")) | {"fusion_share": share, "oddness": gain}
-    write_whole(file, (json.dumps(values, indent=1) + "\n").encode())
+    file = rewrite_config(chosen, {"fusion_share": share, "oddness": gain})
     typer.echo(f"wrote {file}: the trained layer counts {share}, odd patches {gain}")
 
 

@@ -288,7 +288,7 @@ def calibrate_references(
     sides += [sides_held(names, held, way, scales[way]) for way in WAYS[1:]]
     counts = torch.tensor([len(normal) + len(odd) for normal, odd in sides[0].values()])
     tipping = torch.stack([balanced_points(one) for one in sides], dim=1)
-    apart, lone_slope, held_slope = (steepness(one) for one in sides)
+    slope, lone_slope, held_slope = (steepness(one) for one in sides)
     inspector.familiar = replace(
         inspector.familiar, tipping=tipping, judged=counts, normals=normals_of_sets(names, alone, held, scales)
     )
@@ -300,6 +300,6 @@ def calibrate_references(
         held_mean=held_scale * against.mean, held_between=held_scale * against.between,
         held_within=held_scale * against.within,
         held_scale=held_scale, lone_scale=lone_scale,
-        held_weight=held_slope / apart, lone_weight=lone_slope / apart, match_cut=match_cut(descriptors),
+        held_weight=held_slope / slope, lone_weight=lone_slope / slope, match_cut=match_cut(descriptors),
     )  # fmt: skip
     return calibration, inspector.familiar, attained(held)

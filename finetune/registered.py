@@ -10,7 +10,6 @@ set; they are written into config.json. What they multiply stands in `assistant.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +22,6 @@ import typer
 from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
-from assistant.batch_store import write_whole
 from assistant.command import run
 from assistant.errors import RecordError
 from assistant.look_model import LookModel
@@ -39,7 +37,7 @@ from finetune.gain_cases import OWN_PRODUCTS, Picture, PlainSight, own_product, 
 from finetune.gain_choices import cover
 from finetune.known_products import OWN_SET
 from finetune.records import training_records
-from finetune.stage import new_model
+from finetune.stage import new_model, rewrite_config
 
 SCORE_GAINS = (0.0, 2.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0)
 """Logits of the score for each unit of the mean `registration.excess` of the top places."""
@@ -166,11 +164,9 @@ def main(
     records = [record for record in training_records(data, chosen) if record.split in ("fit", "calibrate")]
     model = new_model(chosen).eval()
     load_parts(model, LOOK_PARTS, chosen.weights / LOOK_FILE)
-    model.config.registered_score = model.config.registered_map = 1.0  # so that it is found at all
     strangers = stranger_of(stranger, records, chosen) if stranger else []
     for _, judge in strangers:  # only what they have learned from pictures is theirs
         judge.heatmap.references.load_state_dict(model.heatmap.references.state_dict())
-        judge.config = model.config
     sight, cases = PlainSight(model.config.vision_config), []
     for dataset, reference, takes in tqdm(taken_twice(records), desc="photographs"):
         judges = [(True, model), *((False, judge) for unseen, judge in strangers if dataset in unseen)]
@@ -180,9 +176,7 @@ def main(
         takes, known = own_product(number)
         cases += cases_of(OWN_SET, known[0], takes, [(False, judge)], sight)
     score, drawn = choose(cases)
-    file = chosen.weights / "config.json"
-    found = {"registered_score": score, "registered_map": drawn}
-    write_whole(file, (json.dumps(json.loads(file.read_text(encoding="utf-8")) | found, indent=1) + "\n").encode())
+    file = rewrite_config(chosen, {"registered_score": score, "registered_map": drawn})
     typer.echo(f"wrote {file}: what differs in place counts {score} in the score and {drawn} in the map")
 
 

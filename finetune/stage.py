@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import Dataset
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from assistant.batch_store import write_whole
 from assistant.configuration import LookTwiceConfig
 from assistant.look_model import LookModel, LookOutput
 from assistant.packaged import fill_tower
@@ -45,6 +47,14 @@ def new_model(profile: Profile) -> LookModel:
     fill_tower(model.tower.backbone, config.vision_config.backbone, profile.tower_package)
     model.tower.fold()
     return model.eval()  # a trainer turns dropout on by itself; whoever judges must not
+
+
+def rewrite_config(profile: Profile, values: Mapping[str, float]) -> Path:
+    """Puts numbers that were chosen into the profile's config.json, aside first; returns the file."""
+    file = profile.weights / "config.json"
+    whole = json.loads(file.read_text(encoding="utf-8")) | values
+    write_whole(file, (json.dumps(whole, indent=1) + "\n").encode())
+    return file
 
 
 class BatchDataset(Dataset):

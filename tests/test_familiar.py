@@ -198,3 +198,7 @@ def test_the_look_takes_the_threshold_of_its_product() -> None:
     assert before.known == 0 and after.known == 1
     memory = model.remember([picture(0), picture(2)])
     assert model.look(picture(1), replace(memory, known=0.4)).known == 0.4  # with references those say what it is
+    model.calibration = replace(model.calibration, held_weight=3.0)
+    held = model.look(picture(1), replace(memory, known=0.5))
+    assert held.weight == 2 and model.look(picture(1)).weight == 1
+    assert held.evidence == pytest.approx(2 * (logit(held.score) - logit(held.threshold)))

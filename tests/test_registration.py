@@ -12,6 +12,7 @@ import torch
 
 from assistant.alignment import keypoints, similarity
 from assistant.errors import MemoryFileError
+from assistant.inspector import Inspector
 from assistant.look_model import LookModel
 from assistant.memory_file import load_memory, save_memory
 from assistant.reference import References, mirror, residuals
@@ -226,3 +227,33 @@ def test_another_take_differs_a_little_all_over():
     other = retake(one, rng)
     assert other.shape == one.shape and other.dtype == np.uint8 and not np.array_equal(one, other)
     assert transform(grey(other), grey(one)) is not None
+
+
+def print_of(missing: bool) -> np.ndarray:
+    """Rows of marks, no two alike, [300, 420, 3] uint8; maybe one of them is missing."""
+    drawn = np.full((300, 420, 3), (235, 230, 215), np.uint8)
+    for row in range(6):
+        for column in range(9):
+            if missing and (row, column) == (3, 5):
+                continue
+            left, top = 30 + column * 42, 30 + row * 42
+            right, bottom = left + 12 + (row * 7 + column * 5) % 18, top + 10 + (column * 3) % 14
+            colour = ((40 + row * 20) % 200, 60, (90 + column * 13) % 220)
+            cv2.rectangle(drawn, (left, top), (right, bottom), colour, -1)
+    return drawn
+
+
+def turned_by(picture: np.ndarray, degrees: float) -> np.ndarray:
+    turn = cv2.getRotationMatrix2D((210, 150), degrees, 1)
+    return cv2.warpAffine(picture, turn, (420, 300), borderValue=(235, 230, 215))
+
+
+def test_the_shipped_weights_find_a_missing_mark_beside_a_whole_print(inspector: Inspector):
+    memory = inspector.remember([print_of(missing=False)])
+    part, whole = turned_by(print_of(missing=True), 4), turned_by(print_of(missing=False), 33)
+    assert not inspector.look(part).regions  # there are others like it: alone nothing shows
+    look = inspector.look(part, memory)
+    assert [region.place for region in look.regions] == ["centre"]
+    assert inspector.finding(look, "").verdict != "normal"
+    look = inspector.look(whole, memory)
+    assert not look.regions and inspector.finding(look, "").verdict == "normal"
