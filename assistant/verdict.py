@@ -30,12 +30,14 @@ def finding_of(
         difference: logit of "Yes" minus "No" as first word; None where words were not asked for the verdict.
         timings, profile: of the finding.
     """
-    if look.doubt:
+    lit = not look.doubt and calibration.verdict(yes)[0] == "normal" and bool(look.regions)
+    # of a new product a place unlike all references is not "normal", whatever the score, nor is one nearly sure
+    undecided = bool(look.doubt) or (lit and bool(look.references) and look.known < MOSTLY)
+    if undecided:
         yes = calibration.undecided(yes)
     verdict, confidence = calibration.verdict(yes)
-    lit = verdict == "normal" and bool(look.regions)
-    if look.doubt or (lit and look.references and look.known < MOSTLY):
-        verdict = "unsure"  # of a new product a place unlike all references is not "normal", whatever the score
+    if undecided:
+        verdict = "unsure"  # also where the band ends
     contradicted = difference is not None and calibration.contradicts(difference, look.evidence)
     return Finding(
         verdict=verdict,
