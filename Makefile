@@ -46,6 +46,7 @@ train-embedded: .venv/ready
 	$(BIN)/python -m finetune.image_score --data $(DATA) --stranger embedded-open --left-out runs/embedded/left-out
 	$(BIN)/python -m finetune.fusion --data $(DATA) --stranger embedded-open
 	$(BIN)/python -m finetune.registered --data $(DATA) --stranger embedded-open
+	$(BIN)/python -m finetune.misplaced --data $(DATA) --stranger embedded-open
 	$(BIN)/python -m finetune.calibrate look --data $(DATA)
 	$(BIN)/python -m data.build events runs/events --count 120 --seed 7 --fold train
 	$(BIN)/python -m finetune.clips --data runs/events
@@ -59,6 +60,7 @@ train-open: .venv/ready
 		--out runs/open/look
 	$(BIN)/python -m finetune.fusion --data $(DATA) --profile embedded-open
 	$(BIN)/python -m finetune.registered --data $(DATA) --profile embedded-open
+	$(BIN)/python -m finetune.misplaced --data $(DATA) --profile embedded-open
 	$(BIN)/python -m finetune.calibrate look --data $(DATA) --profile embedded-open
 	$(BIN)/python -m data.build events runs/events --count 120 --seed 7 --fold train
 	$(BIN)/python -m finetune.clips --data runs/events --profile embedded-open --out runs/open/clips

@@ -85,7 +85,15 @@ class LookTwiceHeatmapConfig(PreTrainedConfig):
     kinds: list[str] | tuple[str, ...] = ("crack", "hole")
 
 
-SCORED = ("mirrors", "fusion_share", "oddness", "registered_score", "registered_map")
+SCORED = (
+    "mirrors",
+    "fusion_share",
+    "oddness",
+    "registered_score",
+    "registered_map",
+    "misplaced_score",
+    "misplaced_map",
+)
 """Numbers of a LookTwiceConfig that scores depend on beside weights; other configurations have none of them."""
 
 
@@ -103,6 +111,8 @@ class LookTwiceConfig(PreTrainedConfig):
         oddness: logits of the image score for each unit of `reference.oddness`, chosen by `finetune.image_score`.
         registered_score, registered_map: logits of the image score and of the map for each unit of
             `registration.excess`, chosen by `finetune.registered`.
+        misplaced_score, misplaced_map: the same for `in_place.out_of_place`, of products that the model has not learned
+            from, chosen by `finetune.misplaced`.
     """
 
     model_type = "looktwice"
@@ -129,6 +139,8 @@ class LookTwiceConfig(PreTrainedConfig):
     oddness: float = 0.0
     registered_score: float = 0.0
     registered_map: float = 0.0
+    misplaced_score: float = 0.0
+    misplaced_map: float = 0.0
 
     def __post_init__(self, **kwargs: Any) -> None:
         self.vision_config = _nested(self.vision_config, LookTwiceVisionConfig)

@@ -11,6 +11,7 @@ from transformers import AutoModel, PreTrainedModel
 
 from assistant.configuration import LookTwiceConfig
 from assistant.heatmap import HeatmapHead, map_summary, restated, score_fusion
+from assistant.in_place import SHARE
 from assistant.kinds import KindHead
 from assistant.look_twice import LookTwiceSelector, Selection
 from assistant.reference import (
@@ -243,12 +244,18 @@ class LookModel(PreTrainedModel):
         logits, map_logit, head = self.heatmap(selection, differences)
         if differences.registered is not None:
             logits = logits + self.config.registered_map * differences.registered
+        if (misplaced := _of_new(differences)) is not None:
+            size = logits.shape[-2:]
+            at_size = F.interpolate(misplaced, size=size, mode="bilinear", align_corners=False)
+            logits = logits + self.config.misplaced_map * at_size
         own = own_summary(differences)  # what no training can overfit: it ranks some unseen products best of all
         layer = self.fusion(torch.stack([selection.score_logit, map_logit, *own], dim=1)).squeeze(1)
         score = map_logit + self.config.fusion_share * (layer - map_logit)
         score = score + self.heatmap.references(differences)
         if differences.registered is not None:
             score = score + self.config.registered_score * top_mean(differences.registered, TOP_SHARE)
+        if misplaced is not None:
+            score = score + self.config.misplaced_score * top_mean(misplaced, SHARE)
         visual = F.adaptive_avg_pool2d(features.levels[-1], tuple(self.config.visual_grid))  # [B, D, r, c]
         tokens = LookTokens(
             visual=visual.flatten(2).transpose(1, 2),
@@ -258,6 +265,13 @@ class LookModel(PreTrainedModel):
         )
         kinds = self.kinds(selection, logits)
         return LookOutput(logits, score, map_logit, selection.score_logit, kinds, selection, tokens)
+
+
+def _of_new(differences: Residuals) -> Tensor | None:
+    """`Residuals.misplaced` as far as the product is new: a known one is judged best by what was trained."""
+    if differences.misplaced is None or differences.known is None:
+        return differences.misplaced
+    return (1 - differences.known).view(-1, 1, 1, 1) * differences.misplaced
 
 
 def mean_look(output: LookOutput, mirrors: int, cells: tuple[int, int]) -> LookOutput:

@@ -14,7 +14,7 @@ from torch import Tensor
 from assistant.calibration import Calibration
 from assistant.familiar import Familiar
 from assistant.look_model import LookModel
-from assistant.reference import References, Residuals
+from assistant.reference import VARIANTS, References, Residuals, apart
 from assistant.types import Look
 from assistant.vision import VisionFeatures
 
@@ -106,9 +106,13 @@ def held_out(model: LookModel, seen: Sequence[Seen], memory: References, kept: S
     """What differs of each picture, at most MAX_JUDGED, from the others that a memory keeps; {} for a single one."""
     held = {}
     for index in range(min(len(seen), MAX_JUDGED)):
-        others = [seen[other].part for other in kept if other != index]
-        if others:
-            against = memory if index not in kept else replace(joined(others, len(others)), known=memory.known)
+        rows = [row for row, other in enumerate(kept) if other != index]
+        if rows:
+            against = memory
+            if index in kept:
+                measured = memory.apart[rows][:, rows] if len(memory.apart) else memory.apart
+                others = joined([seen[kept[row]].part for row in rows], len(rows), measured)
+                against = replace(others, known=memory.known)
             held[index] = model.compare(seen[index].features, against)
     return held
 
@@ -184,14 +188,20 @@ def strangeness(look: Look, familiar: Familiar | None) -> tuple[str, ...]:
     return (NEW_TO_ME,) if familiar.distance(seen) > familiar.new and not familiar.known(seen) else ()
 
 
-def joined(parts: Sequence[References], count: int) -> References:
-    """The memories of single pictures as one, of `count` pictures."""
-    return References(
-        tuple(torch.cat(levels) for levels in zip(*(part.levels for part in parts), strict=True)),
-        count,
-        fine=torch.cat([part.fine for part in parts]),
-        shown=torch.cat([part.shown for part in parts]),
-    )
+def joined(parts: Sequence[References], count: int, measured: Tensor | None = None) -> References:
+    """The memories of single pictures as one, of `count` pictures.
+
+    Args:
+        parts: of one size; those that keep the pictures are held against one another place by place.
+        count: how many pictures were given.
+        measured: `References.apart` of them where it is known already.
+    """
+    levels = tuple(torch.cat(levels) for levels in zip(*(part.levels for part in parts), strict=True))
+    fine, shown = torch.cat([part.fine for part in parts]), torch.cat([part.shown for part in parts])
+    whole = References(levels, count, fine=fine, shown=shown)
+    if measured is None and len(fine) > 1:
+        measured = apart(levels[0][::VARIANTS])
+    return whole if measured is None else replace(whole, apart=measured)
 
 
 def _coreset(descriptors: Tensor, most: int) -> list[int]:

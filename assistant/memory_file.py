@@ -15,7 +15,7 @@ from assistant.errors import MemoryFileError
 from assistant.reference import References
 
 KIND = "looktwice-references-"
-FORMAT = f"{KIND}3"
+FORMAT = f"{KIND}4"
 NEW = "Make it anew from its pictures."
 
 
@@ -32,7 +32,7 @@ def save_memory(memory: References, file: Path, fingerprint: str) -> None:
     """
     tensors = {f"level{number}": level for number, level in enumerate(memory.levels)}
     tensors |= {"descriptors": memory.descriptors, "normals": torch.tensor(memory.normals, dtype=torch.float64)}
-    tensors |= {"fine": memory.fine, "shown": memory.shown}
+    tensors |= {"fine": memory.fine, "shown": memory.shown, "apart": memory.apart}
     metadata = {
         "format": FORMAT, "fingerprint": fingerprint, "count": str(memory.count), "notes": json.dumps(memory.notes),
         "usual": json.dumps(memory.usual), "known": json.dumps(memory.known),
@@ -91,10 +91,13 @@ def _checked(tensors: dict[str, Tensor], metadata: dict[str, str]) -> References
     fine, shown = tensors["fine"], tensors["shown"]
     if (fine.ndim, shown.ndim, shown.dtype) != (4, 4, torch.uint8) or len(fine) != len(shown) or shown.shape[1] != 3:
         raise ValueError("tensors of another shape")
-    floats = [*levels, descriptors, normals, fine]
+    apart = tensors["apart"]
+    if apart.ndim != 4 or apart.shape[0] != apart.shape[1] or (len(apart) and len(apart) != len(fine)):
+        raise ValueError("tensors of another shape")
+    floats = [*levels, descriptors, normals, fine, apart]
     if not all(tensor.is_floating_point() and bool(tensor.isfinite().all()) for tensor in floats):
         raise ValueError("values that are not finite")
     return References(
         tuple(level.float() for level in levels), count, descriptors.float(), tuple(normals.tolist()), tuple(notes),
-        usual, known, fine.float(), shown,
+        usual, known, fine.float(), shown, apart.float(),
     )  # fmt: skip

@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from assistant.in_place import out_of_place, spread_of
+
 RESIDUALS = ("own", "nearest", "in place")
 """Channels of a residual map: against the picture's own other patches, against any patch of the references and their
 mirror images, against the references' patches at the same place."""
@@ -58,6 +60,8 @@ class References:
         fine: [K, C, h, w] the tower's finest level of the pictures in `levels` without their mirror images, and
         shown: [K, 3, H, W] uint8 the pictures themselves, by which `registration` brings them under another one; both
             empty when not kept.
+        apart: [K, K, h, w] of `in_place.spread_of` at the finest residual level, of the pictures in `levels`; [0, 0, 0,
+            0] of a single one.
     """
 
     levels: tuple[Tensor, ...]
@@ -69,6 +73,12 @@ class References:
     known: float = 0.0
     fine: Tensor = field(default_factory=lambda: torch.zeros(0, 0, 0, 0))
     shown: Tensor = field(default_factory=lambda: torch.zeros(0, 3, 0, 0, dtype=torch.uint8))
+    apart: Tensor = field(default_factory=lambda: torch.zeros(0, 0, 0, 0))
+
+    @cached_property
+    def spread(self) -> Tensor | None:
+        """[h, w] how far a place may be from the same place of the pictures, see `in_place.spread_of`."""
+        return spread_of(self.apart)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +94,7 @@ class Residuals:
         known: [B] of `References.known`, 0 without references; None counts as that.
         registered: [B, 1, H, W] of `registration.excess` at the tower's finest level, 0 where nothing was registered;
             None counts as that.
+        misplaced: [B, 1, h, w] of `in_place.out_of_place` at the finest residual level; None counts as 0.
     """
 
     maps: tuple[Tensor, ...]
@@ -92,6 +103,7 @@ class Residuals:
     usual: Tensor | None = None
     known: Tensor | None = None
     registered: Tensor | None = None
+    misplaced: Tensor | None = None
 
     @cached_property
     def distance(self) -> Tensor:
@@ -153,7 +165,23 @@ def residuals(levels: tuple[Tensor, ...], references: list[References | None], m
             difference[index] = mirror(difference[index - turned], turned)
         elif memory is not None:
             difference[index] = last[index] - _nearest(last[index], memory.levels[-1])
-    return Residuals(tuple(maps), difference, *facts_of(references, last.device))
+    misplaced = misplaced_in(maps[0], references, mirrors)
+    return Residuals(tuple(maps), difference, *facts_of(references, last.device), misplaced=misplaced)
+
+
+def misplaced_in(maps: Tensor, references: Sequence[References | None], mirrors: int) -> Tensor | None:
+    """`Residuals.misplaced` of the finest residual level [B, 3, h, w]; the rest as in `residuals`."""
+    spreads = [None if one is None else one.spread for one in references[::mirrors]]
+    found = out_of_place(maps[::mirrors, RESIDUALS.index("in place")], spreads)
+    return None if found is None else mirrored(found, mirrors)
+
+
+def apart(level: Tensor) -> Tensor:
+    """`References.apart` of the finest residual level of pictures without their mirror images, [K, C, h, w]."""
+    unit = directions(level)
+    return torch.stack(
+        [torch.stack([place_residual(one, other[None], PLACE_RADIUS[0]) for other in unit]) for one in unit]
+    )
 
 
 def facts_of(references: Sequence[References | None], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:

@@ -22,6 +22,7 @@ from assistant.reference import (
     directions,
     facts_of,
     mirrored,
+    misplaced_in,
     nearest_residual,
     own_residual,
     place_residual,
@@ -101,7 +102,9 @@ def together(
         found = torch.stack([_patches(part)[:, pair.nearest] for pair, part in zip(pairs, parts, strict=True)])
         chosen = found.gather(0, best.expand(1, found.shape[1], -1))[0]  # [C, N]
         difference = _turned(last[0] - chosen.view_as(last[0]), len(last))
-    return Residuals(tuple(maps), difference, *facts_of([memory] * len(last), last.device))
+    references = [memory] * len(last)
+    facts = facts_of(references, last.device)
+    return Residuals(tuple(maps), difference, *facts, misplaced=misplaced_in(maps[0], references, len(last)))
 
 
 def _turned(values: Tensor, count: int) -> Tensor:

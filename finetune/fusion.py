@@ -55,6 +55,7 @@ def clear_gains(model: Judge) -> Judge:
             parameter.zero_()
     if isinstance(model, LookModel):
         model.config.registered_score = model.config.registered_map = 0.0
+        model.config.misplaced_score = model.config.misplaced_map = 0.0
     return model
 
 

@@ -182,7 +182,7 @@ def cases_of(
     size = sight.fit_size(known[0].shape[1], known[0].shape[0])
     with torch.inference_mode():
         seen = [see(model, sight.pixels(pixels, size)) for pixels in known]
-        memories = [_memory_of(model, [seen[index] for index in draw]) for draw in DRAWS]
+        memories = [memory_of(model, [seen[index] for index in draw]) for draw in DRAWS]
     cases = []
     for picture in tested:
         with torch.inference_mode():
@@ -217,7 +217,8 @@ def _whole(features: VisionFeatures, differences: Residuals) -> Tensor:
     return stitch(differences.distance[:, 0], features.views.boxes)[None, None]
 
 
-def _memory_of(model: LookModel | OneVisionLook, seen: Sequence[Seen]) -> References:
+def memory_of(model: LookModel | OneVisionLook, seen: Sequence[Seen]) -> References:
+    """One memory of pictures of one size, with what is usual of them, as a look holds pictures against."""
     memory = joined([one.part for one in seen], len(seen))
     return replace(memory, usual=usual_of(model, held_out(model, seen, memory, range(len(seen))).values()))
 

@@ -59,7 +59,7 @@ class Case:
         score: image logit without registration.
         top: mean `registration.excess` of its top places; 0 where nothing was registered.
         logits, excess: [h, w] of the map without registration, and what may be added to it.
-        regions: [h, w] int of `gain_cases.regions_of`.
+        regions: [h, w] int of `gain_cases.regions_of`, None where the place of an anomaly is not known.
     """
 
     group: tuple[str, bool]
@@ -68,7 +68,7 @@ class Case:
     top: float
     logits: np.ndarray
     excess: np.ndarray
-    regions: np.ndarray
+    regions: np.ndarray | None
 
 
 def taken_twice(records: Sequence[Record], seed: int = 0) -> Iterator[tuple[str, np.ndarray, list[Picture]]]:
@@ -115,8 +115,13 @@ def cases_of(
                 )  # fmt: skip
 
 
-def choose(cases: Sequence[Case]) -> tuple[float, float]:
-    """The least gains of score and map that serve best, to MODEST: image AUROC and `gain_choices.cover`, group means.
+def choose(
+    cases: Sequence[Case],
+    score_gains: Sequence[float] = SCORE_GAINS,
+    map_gains: Sequence[float] = MAP_GAINS,
+    modest: float = MODEST,
+) -> tuple[float, float]:
+    """The least gains of score and map that serve best, to `modest`: image AUROC and `gain_choices.cover`, group means.
 
     Raises:
         RecordError: no group has takes with and without a defect.
@@ -125,16 +130,18 @@ def choose(cases: Sequence[Case]) -> tuple[float, float]:
     for case in cases:
         groups[case.group].append(case)
     both = {group: found for group, found in groups.items() if len({case.label for case in found}) == 2}
-    if not both:
-        raise RecordError("There are no pictures with and without a defect to choose on.")
+    placed = {group: [case for case in found if case.regions is not None] for group, found in both.items()}
+    placed = {group: found for group, found in placed.items() if any(case.label for case in found)}
+    if not placed:
+        raise RecordError("There are no pictures with and without a defect, and its place, to choose on.")
     aurocs, covers = (
-        {gain: {group: quality(found, gain) for group, found in both.items()} for gain in gains}
-        for quality, gains in ((_auroc, SCORE_GAINS), (_cover, MAP_GAINS))
+        {gain: {group: quality(found, gain) for group, found in among.items()} for gain in gains}
+        for quality, gains, among in ((_auroc, score_gains, both), (_cover, map_gains, placed))
     )
     chosen = []
     for name, table in (("image AUROC", aurocs), ("cover of regions", covers)):
         means = {gain: float(np.mean(list(found.values()))) for gain, found in table.items()}
-        best = min(gain for gain, mean in means.items() if mean >= max(means.values()) - MODEST)
+        best = min(gain for gain, mean in means.items() if mean >= max(means.values()) - modest)
         for gain, found in table.items():
             said = ", ".join(
                 f"{group}{'' if known else ' (new)'} {value:.3f}" for (group, known), value in found.items()
@@ -149,7 +156,7 @@ def _auroc(cases: Sequence[Case], gain: float) -> float:
 
 
 def _cover(cases: Sequence[Case], gain: float) -> float:
-    return cover([(case.logits + gain * case.excess, case.regions) for case in cases if case.label])
+    return cover([(case.logits + gain * case.excess, case.regions) for case in cases])
 
 
 def main(
