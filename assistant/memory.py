@@ -24,6 +24,8 @@ MAX_JUDGED = 32
 """References that are held against the others, for the threshold and for doubts about them."""
 NOT_COMPARED = "These weights have learned nothing from references: they change the threshold, not map and score."
 """Said of looks that `compares` is false of."""
+LEAST_IN_PLACE = 3
+"""References that show what is usual of a place: of two, neither could be held against others as pictures will be."""
 ODD_RATE = 0.01
 """A reference is called odd when fewer than this share of normals would look so suspicious against the others."""
 NEW_TO_ME = "The model has learned from nothing like this picture: normal references would make the verdict surer."
@@ -199,7 +201,7 @@ def joined(parts: Sequence[References], count: int, measured: Tensor | None = No
     levels = tuple(torch.cat(levels) for levels in zip(*(part.levels for part in parts), strict=True))
     fine, shown = torch.cat([part.fine for part in parts]), torch.cat([part.shown for part in parts])
     whole = References(levels, count, fine=fine, shown=shown)
-    if measured is None and len(fine) > 1:
+    if measured is None and len(fine) >= LEAST_IN_PLACE:
         measured = apart(levels[0][::VARIANTS])
     return whole if measured is None else replace(whole, apart=measured)
 

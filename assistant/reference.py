@@ -61,7 +61,7 @@ class References:
         shown: [K, 3, H, W] uint8 the pictures themselves, by which `registration` brings them under another one; both
             empty when not kept.
         apart: [K, K, h, w] of `in_place.spread_of` at the finest residual level, of the pictures in `levels`; [0, 0, 0,
-            0] of a single one.
+            0] where they are too few, see `memory.LEAST_IN_PLACE`.
     """
 
     levels: tuple[Tensor, ...]

@@ -31,6 +31,7 @@ from assistant.weights import CALIBRATION_FILE, FAMILIAR_FILE
 from data.schema import Record
 from finetune.dataset import mask_at
 from finetune.known_products import look_at_record
+from finetune.leave_out import left_out_judges
 from finetune.records import training_records, two_sided
 from finetune.references import calibrate_references
 
@@ -56,6 +57,9 @@ def main(
     ],
     data: Annotated[Path, typer.Option(help="Folder with manifest.jsonl.")],
     profile: str = "embedded",
+    left_out: Annotated[
+        Path | None, typer.Option(help="Run folder of finetune.leave_out: its weights say what new products score.")
+    ] = None,
 ) -> None:
     """Calibrates and rewrites calibration.json."""
     chosen = read_profile(profile)
@@ -69,11 +73,13 @@ def main(
         calibration = calibrate_look(inspector, records)
     elif part is Part.references:
         inspector = Inspector(profile, compose(chosen, stage="look"))
-        calibration, familiar, rates = calibrate_references(inspector, records, training)
+        judges = left_out_judges(left_out, chosen) if left_out else []
+        calibration, familiar, *both = calibrate_references(inspector, records, training, judges)
         familiar.save(chosen.weights / FAMILIAR_FILE)
-        for way, shares in rates.items():
-            said = ", ".join(f"{100 * share:.1f} % with {shots}" for shots, share in shares.items())
-            typer.echo(f"false alarms at {100 * DEFAULT_RATE:.0f} %, {way}: {said}")
+        for products, rates in zip(("known products", "new products"), both, strict=True):
+            for way, shares in rates.items():
+                said = ", ".join(f"{100 * share:.1f} % with {shots}" for shots, share in shares.items())
+                typer.echo(f"false alarms at {100 * DEFAULT_RATE:.0f} % of {products}, {way}: {said}")
     else:
         inspector = Inspector(profile, compose(chosen))
         calibration = calibrate_words(inspector, records)

@@ -3,7 +3,7 @@
     python -m finetune.misplaced --data DIR [--stranger embedded-open]
 
 Chosen on pictures of the training folds, judged by the weights of a profile that has not learned from their set, and on
-drawn products, also with a part of them missing, each held against two and four references. Two numbers from short
+drawn products, also with a part of them missing, each held against three and four references. Two numbers from short
 lists are written into config.json; what they multiply stands in `assistant.in_place`.
 """
 
@@ -51,7 +51,7 @@ MAP_GAINS = (0.0, 1.0, 2.0, 4.0, 6.0, 8.0, 12.0, 16.0)
 """Logits of the map for each unit of it."""
 MODEST = 0.001
 """Of what is as good as the best, to this, the least gain is taken."""
-DRAWS = ((0, 1), (0, 1, 2, 3))
+DRAWS = ((0, 1, 2), (0, 1, 2, 3))
 """Which of the references of a product pictures are held against, each in turn."""
 MISSING = "part missing"
 LEAST, MOST = 0.0008, 0.02

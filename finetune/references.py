@@ -18,6 +18,7 @@ from tqdm import tqdm
 from assistant.calibration import Calibration
 from assistant.familiar import WAYS, Familiar
 from assistant.inspector import Inspector
+from assistant.look_model import LookModel
 from assistant.memory import Seen, assemble, describe, judged, see
 from assistant.threshold import DEFAULT_RATE, Normals, conformal_cut, gaussian_cut
 from data.photos import photographs
@@ -33,6 +34,8 @@ LEAST = 10
 """Normal pictures that a product needs to be measured on."""
 MOST = 24
 """Normal pictures of a product that are looked at."""
+MOST_NEW = 20
+"""The same of a product as a new one."""
 WHOLE = 40
 """Pictures of a product and label whose descriptors are kept."""
 OWN = 60
@@ -62,7 +65,7 @@ class Held:
 
 
 def measure(
-    inspector: Inspector, records: Sequence[Record], seeds: int = 2
+    inspector: Inspector, records: Sequence[Record], seeds: int = 2, most: int = MOST
 ) -> tuple[dict[Product, list[float]], list[Held]]:
     """Logits of held-out normals without references, and against SHOTS references drawn from among them.
 
@@ -72,6 +75,7 @@ def measure(
         inspector: of the weights.
         records: held out from training.
         seeds: how often references are drawn.
+        most: normal pictures of a product that are looked at.
     """
     model, calibration, familiar = inspector.model.look_model, inspector.calibration, inspector.familiar
     plain = replace(calibration, match_cut=0.0, held_scale=1.0, lone_scale=1.0)
@@ -84,7 +88,7 @@ def measure(
     for product, normals in tqdm(sorted(products.items()), desc="products"):
         rng = np.random.default_rng(len(normals))
         pictures, others = (
-            [group[index].read_image() for index in rng.permutation(len(group))[:MOST]]
+            [group[index].read_image() for index in rng.permutation(len(group))[:most]]
             for group in (normals, anomalous[product])
         )
         size = inspector.processor.fit_size(pictures[0].shape[1], pictures[0].shape[0])
@@ -267,21 +271,54 @@ def sides_held(sets: Sequence[str], held: Sequence[Held], way: str, scale: float
     return sides
 
 
+def measure_new(
+    inspector: Inspector, judges: Sequence[tuple[tuple[str, ...], LookModel]], records: Sequence[Record]
+) -> list[Held]:
+    """`measure` of normal pictures of sets as new products, by weights that were kept from them.
+
+    Args:
+        inspector: of calibrated weights; it gets its own back.
+        judges: of `leave_out.left_out_judges`.
+        records: of the training fold.
+    """
+    own, familiar, inspector.familiar = inspector.model.look_model, inspector.familiar, None
+    gains = own.heatmap.references.state_dict()
+    held: list[Held] = []
+    try:
+        for unseen, judge in judges:
+            judge.config = own.config
+            judge.heatmap.references.load_state_dict(gains)  # chosen, not trained
+            inspector.model.look_model = judge.eval()
+            normals = [record for record in records if record.dataset in unseen and not record.label]
+            held += measure(inspector, normals, most=MOST_NEW)[1]
+    finally:
+        inspector.model.look_model, inspector.familiar = own, familiar
+    return held
+
+
 def calibrate_references(
-    inspector: Inspector, held_out: Sequence[Record], training: Sequence[Record]
-) -> tuple[Calibration, Familiar, dict[str, dict[int, float]]]:
+    inspector: Inspector,
+    held_out: Sequence[Record],
+    training: Sequence[Record],
+    judges: Sequence[tuple[tuple[str, ...], LookModel]] = (),
+) -> tuple[Calibration, Familiar, dict[str, dict[int, float]], dict[str, dict[int, float]]]:
     """The calibration with all priors and the match cut, what is familiar, and what the thresholds attain.
 
     Args:
         inspector: of calibrated weights.
         held_out: pictures that no weight was fitted on.
         training: pictures of the whole training fold.
+        judges: of `leave_out.left_out_judges`, to say what normals of new products score; without any known ones do.
+
+    Returns:
+        (calibration, familiar, `attained` of known products, `attained` of new ones, empty without judges).
     """
     descriptors = descriptors_of(inspector, training)
     inspector.familiar = familiar_of(descriptors)
     alone, held = measure(inspector, held_out)
-    normal, lone, against = prior_of(alone), held_prior(held, lone=True), held_prior(held, lone=False)
+    normal, new = prior_of(alone), measure_new(inspector, judges, training) if judges else []
     held_scale, lone_scale = scales_of(normal, held)
+    lone, against = (held_prior(new or held, lone=single) for single in (True, False))
     names = [name for name in sets_of(descriptors) if name != OWN_SET]
     scales = dict(zip(WAYS, (1.0, lone_scale, held_scale), strict=True))
     sides = [sides_alone(inspector, held_out, names)]
@@ -302,4 +339,4 @@ def calibrate_references(
         held_scale=held_scale, lone_scale=lone_scale,
         held_weight=held_slope / slope, lone_weight=lone_slope / slope, match_cut=match_cut(descriptors),
     )  # fmt: skip
-    return calibration, inspector.familiar, attained(held)
+    return calibration, inspector.familiar, attained(held), attained(new) if new else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -236,7 +237,8 @@ def test_fitting_references_on_a_tiny_set(data, monkeypatch):
     monkeypatch.setattr(fitting, "JUDGED", (1, 2))
     monkeypatch.setattr(fitting, "OWN", 2)
     records = [record for record in read_manifest(data) if record.dataset == "stripes"]
-    calibration, familiar, rates = calibrate.calibrate_references(tiny_inspector(), records, records)
+    calibration, familiar, rates, of_new = calibrate.calibrate_references(tiny_inspector(), records, records)
+    assert of_new == {}
     assert calibration.normal_within > 0 and calibration.held_within > 0 and 0 < calibration.match_cut < 2
     assert calibration.lone_within > 0 and bool((familiar.near < familiar.far).all())
     assert familiar.centres.shape[1] == 320 and set(rates["gaussian"]) == {1, 2}
@@ -245,6 +247,34 @@ def test_fitting_references_on_a_tiny_set(data, monkeypatch):
     for way, prior in (("alone", "normal"), ("lone", "lone"), ("held", "held")):  # it is the only product
         own, count = familiar.normals_of(product, way)
         assert own.mean == pytest.approx(getattr(calibration, f"{prior}_mean"), abs=1e-6) and count >= 4
+
+
+def test_what_new_products_score_comes_from_weights_that_were_kept_from_them(data, monkeypatch):
+    for name, value in (("LEAST", 4), ("SHOTS", (1, 2)), ("JUDGED", (1, 2)), ("OWN", 2)):
+        monkeypatch.setattr(fitting, name, value)
+    records = [record for record in read_manifest(data) if record.dataset == "stripes"]
+    inspector = tiny_inspector()
+    own, judge = inspector.model.look_model, tiny_inspector().model.look_model
+    raised = []
+    for shift in (0.0, 3.0):
+        monkeypatch.setattr(judge, "decide", _shifted(type(judge).decide, judge, shift))
+        raised.append(calibrate.calibrate_references(inspector, records, records, [(("stripes",), judge)]))
+        assert inspector.model.look_model is own and inspector.familiar is not None
+    (plain, familiar, _, rates), (higher, same, _, _) = raised
+    assert set(rates["gaussian"]) == {1, 2}
+    for way in ("held", "lone"):
+        shift = 3 * inspector.calibration.score_scale * getattr(plain, f"{way}_scale")
+        assert getattr(higher, f"{way}_mean") - getattr(plain, f"{way}_mean") == pytest.approx(shift, rel=1e-3)
+    assert higher.normal_mean == plain.normal_mean  # and what known products score is as it was
+    assert torch.equal(same.normals.nan_to_num(), familiar.normals.nan_to_num())
+
+
+def _shifted(decide, judge, shift: float):
+    def shifted(features, differences):
+        output = decide(judge, features, differences)
+        return dataclasses.replace(output, score_logit=output.score_logit + shift)
+
+    return shifted
 
 
 def test_logits_that_scatter_more_with_references_are_scaled_down():
