@@ -6,7 +6,7 @@ python -m finetune.calibrate references --data DIR
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -34,8 +34,8 @@ LEAST = 10
 """Normal pictures that a product needs to be measured on."""
 MOST = 24
 """Normal pictures of a product that are looked at."""
-MOST_NEW = 20
-"""The same of a product as a new one."""
+MOST_NEW, PRODUCTS_NEW = 16, 3
+"""Normal pictures of a product that are looked at as of a new one, and products of a set."""
 WHOLE = 40
 """Pictures of a product and label whose descriptors are kept."""
 OWN = 60
@@ -289,11 +289,20 @@ def measure_new(
             judge.config = own.config
             judge.heatmap.references.load_state_dict(gains)  # chosen, not trained
             inspector.model.look_model = judge.eval()
-            normals = [record for record in records if record.dataset in unseen and not record.label]
-            held += measure(inspector, normals, most=MOST_NEW)[1]
+            normals = _few([record for record in records if record.dataset in unseen and not record.label])
+            held += measure(inspector, normals, seeds=1, most=MOST_NEW)[1]
     finally:
         inspector.model.look_model, inspector.familiar = own, familiar
     return held
+
+
+def _few(records: Sequence[Record]) -> list[Record]:
+    """Those of PRODUCTS_NEW products of each set, the ones with the most pictures."""
+    counts = Counter((record.dataset, record.category) for record in records)
+    chosen: dict[str, list[str]] = defaultdict(list)
+    for (dataset, category), _ in counts.most_common():
+        chosen[dataset] = (chosen[dataset] + [category])[:PRODUCTS_NEW]
+    return [record for record in records if record.category in chosen[record.dataset]]
 
 
 def calibrate_references(
