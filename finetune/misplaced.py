@@ -49,8 +49,8 @@ SCORE_GAINS = (0.0, 1.0, 2.0, 4.0, 6.0, 8.0, 12.0, 16.0)
 """Logits of the score for each unit of the mean `Residuals.misplaced` of the top places."""
 MAP_GAINS = (0.0, 1.0, 2.0, 4.0, 6.0, 8.0, 12.0, 16.0)
 """Logits of the map for each unit of it."""
-MODEST = 0.001
-"""Of what is as good as the best, to this, the least gain is taken."""
+MODEST = (0.001, 0.005)
+"""Of what is as good as the best, to this, the least gain of score and map is taken: normal pictures must stay dark."""
 DRAWS = ((0, 1, 2), (0, 1, 2, 3))
 """Which of the references of a product pictures are held against, each in turn."""
 MISSING = "part missing"

@@ -119,7 +119,7 @@ def choose(
     cases: Sequence[Case],
     score_gains: Sequence[float] = SCORE_GAINS,
     map_gains: Sequence[float] = MAP_GAINS,
-    modest: float = MODEST,
+    modest: tuple[float, float] = (MODEST, MODEST),
 ) -> tuple[float, float]:
     """The least gains of score and map that serve best, to `modest`: image AUROC and `gain_choices.cover`, group means.
 
@@ -139,9 +139,9 @@ def choose(
         for quality, gains, among in ((_auroc, score_gains, both), (_cover, map_gains, placed))
     )
     chosen = []
-    for name, table in (("image AUROC", aurocs), ("cover of regions", covers)):
+    for name, table, near in zip(("image AUROC", "cover of regions"), (aurocs, covers), modest, strict=True):
         means = {gain: float(np.mean(list(found.values()))) for gain, found in table.items()}
-        best = min(gain for gain, mean in means.items() if mean >= max(means.values()) - modest)
+        best = min(gain for gain, mean in means.items() if mean >= max(means.values()) - near)
         for gain, found in table.items():
             said = ", ".join(
                 f"{group}{'' if known else ' (new)'} {value:.3f}" for (group, known), value in found.items()
