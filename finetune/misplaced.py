@@ -22,14 +22,11 @@ import typer
 from tqdm import tqdm
 
 from assistant.command import run
-from assistant.errors import RecordError
 from assistant.in_place import SHARE
 from assistant.look_model import LookModel
 from assistant.memory import Seen, see
 from assistant.profiles import read_profile
 from assistant.reference import top_mean
-from assistant.weights import LOOK_FILE, LOOK_PARTS, load_parts
-from finetune.fusion import stranger_of
 from finetune.gain_cases import (
     OWN_PRODUCTS,
     Picture,
@@ -41,9 +38,8 @@ from finetune.gain_cases import (
     regions_of,
 )
 from finetune.known_products import OWN_SET
-from finetune.records import training_records
-from finetune.registered import Case, choose
-from finetune.stage import new_model, rewrite_config
+from finetune.registered import Case, choose, judges_beside
+from finetune.stage import rewrite_config
 
 SCORE_GAINS = (0.0, 1.0, 2.0, 4.0, 6.0, 8.0, 12.0, 16.0)
 """Logits of the score for each unit of the mean `Residuals.misplaced` of the top places."""
@@ -122,15 +118,7 @@ def main(
 ) -> None:
     """Chooses both numbers and rewrites config.json."""
     chosen = read_profile(profile)
-    if chosen.checkpoint:
-        raise RecordError(f"Looks of {profile} do not compare place by place: nothing is chosen for it.")
-    records = training_records(data, chosen)
-    model = new_model(chosen).eval()
-    load_parts(model, LOOK_PARTS, chosen.weights / LOOK_FILE)
-    strangers = stranger_of(stranger, records, chosen) if stranger else []
-    for _, judge in strangers:  # only what they have learned from pictures is theirs
-        judge.heatmap.references.load_state_dict(model.heatmap.references.state_dict())
-        judge.config = model.config
+    records, model, strangers = judges_beside(data, chosen, stranger)
     sight, cases = PlainSight(model.config.vision_config), []
     for (dataset, category), (tested, known) in tqdm(products_of(records).items(), desc="products"):
         judges = [judge for unseen, judge in strangers if dataset in unseen]

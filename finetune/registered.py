@@ -26,7 +26,7 @@ from assistant.command import run
 from assistant.errors import RecordError
 from assistant.look_model import LookModel
 from assistant.memory import see
-from assistant.profiles import read_profile
+from assistant.profiles import Profile, read_profile
 from assistant.reference import TOP_SHARE, top_mean
 from assistant.weights import LOOK_FILE, LOOK_PARTS, load_parts
 from data.augment import retake
@@ -159,6 +159,31 @@ def _cover(cases: Sequence[Case], gain: float) -> float:
     return cover([(case.logits + gain * case.excess, case.regions) for case in cases])
 
 
+def judges_beside(
+    data: Path, chosen: Profile, stranger: str
+) -> tuple[list[Record], LookModel, list[tuple[tuple[str, ...], LookModel]]]:
+    """Pictures of the training folds, the weights of a profile, and who judges which sets as new, with its gains.
+
+    Args:
+        data: folder with manifest.jsonl.
+        chosen: the profile that something is chosen for.
+        stranger: name of a profile as of `fusion.stranger_of`; "" for none.
+
+    Raises:
+        RecordError: a look of the profile is not compared place by place.
+    """
+    if chosen.checkpoint:
+        raise RecordError(f"Looks of {chosen.name} are not compared place by place: nothing is chosen for it.")
+    records = [record for record in training_records(data, chosen) if record.split in ("fit", "calibrate")]
+    model = new_model(chosen).eval()
+    load_parts(model, LOOK_PARTS, chosen.weights / LOOK_FILE)
+    strangers = stranger_of(stranger, records, chosen) if stranger else []
+    for _, judge in strangers:  # only what they have learned from pictures is theirs
+        judge.heatmap.references.load_state_dict(model.heatmap.references.state_dict())
+        judge.config = model.config
+    return records, model, strangers
+
+
 def main(
     data: Annotated[Path, typer.Option(help="Folder with manifest.jsonl.")],
     stranger: Annotated[str, typer.Option(help="A profile that judges the sets that it has not learned from.")] = "",
@@ -166,14 +191,7 @@ def main(
 ) -> None:
     """Chooses both numbers and rewrites config.json."""
     chosen = read_profile(profile)
-    if chosen.checkpoint:
-        raise RecordError(f"Looks of {profile} bring no reference under a picture: nothing is chosen for it.")
-    records = [record for record in training_records(data, chosen) if record.split in ("fit", "calibrate")]
-    model = new_model(chosen).eval()
-    load_parts(model, LOOK_PARTS, chosen.weights / LOOK_FILE)
-    strangers = stranger_of(stranger, records, chosen) if stranger else []
-    for _, judge in strangers:  # only what they have learned from pictures is theirs
-        judge.heatmap.references.load_state_dict(model.heatmap.references.state_dict())
+    records, model, strangers = judges_beside(data, chosen, stranger)
     sight, cases = PlainSight(model.config.vision_config), []
     for dataset, reference, takes in tqdm(taken_twice(records), desc="photographs"):
         judges = [(True, model), *((False, judge) for unseen, judge in strangers if dataset in unseen)]
