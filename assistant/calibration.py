@@ -39,6 +39,8 @@ class Calibration:
         lone_mean, lone_between, lone_within: the same of normals held against a single reference.
         held_scale, lone_scale: multiply the calibrated logit of a picture held against references, over 0: where scores
             of normals scatter more, the same distance from the threshold says less.
+        held_trust: how many pictures the spread within a new product counts for beside several references, over 0: the
+            less, the more its own normal pictures decide.
         held_weight, lone_weight: how much more than without references the same distance from the threshold says of a
             known product's picture held against several or a single one, over 0.
         match_cut: cosine distance 0..2 of pooled features from which a picture and its references show different
@@ -68,6 +70,7 @@ class Calibration:
     lone_scale: float = 1.0
     held_weight: float = 1.0
     lone_weight: float = 1.0
+    held_trust: float = PRIOR_WEIGHT
 
     def score(self, logit: float, normals: Sequence[float] | None = None) -> float:
         """Fused image logit -> calibrated score 0..1; `normals` as of `threshold_at`."""
@@ -101,7 +104,8 @@ class Calibration:
             weight: how many pictures that was measured on.
         """
         held = [] if normals is None else [self.logit(value, normals) for value in normals]
-        return sigmoid(gaussian_cut(held, rate, prior or self._normals(normals), max(weight, PRIOR_WEIGHT)))
+        trust = self.held_trust if held and prior is None else max(weight, PRIOR_WEIGHT)
+        return sigmoid(gaussian_cut(held, rate, prior or self._normals(normals), trust))
 
     def threshold_of_most(self, threshold: float, count: int) -> float:
         """The threshold 0..1 for the highest of `count` scores that keeps the false-alarm rate of one at `threshold`.
@@ -198,6 +202,8 @@ class Calibration:
                 raise WeightsError(
                     f"The calibration {file.name} turns scores round: held_{kind} or lone_{kind} is too low."
                 )
+        if calibration.held_trust <= 0:
+            raise WeightsError(f"The calibration {file.name} trusts less than nothing: held_trust is too low.")
         if calibration.word_scale <= 0 or calibration.look_scale < 0:
             raise WeightsError(f"The calibration {file.name} turns yes into no: word_scale or look_scale is too low.")
         return calibration

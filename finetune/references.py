@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +20,7 @@ from assistant.familiar import WAYS, Familiar
 from assistant.inspector import Inspector
 from assistant.look_model import LookModel
 from assistant.memory import Seen, assemble, describe, judged, see
-from assistant.threshold import DEFAULT_RATE, Normals, conformal_cut, gaussian_cut
+from assistant.threshold import DEFAULT_RATE, PRIOR_WEIGHT, Normals, conformal_cut, gaussian_cut
 from data.photos import photographs
 from data.products import draw_product
 from data.schema import Record
@@ -36,6 +36,8 @@ MOST = 24
 """Normal pictures of a product that are looked at."""
 MOST_NEW, PRODUCTS_NEW = 16, 3
 """Normal pictures of a product that are looked at as of a new one, and products of a set."""
+TRUSTS = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0)
+"""Values of `Calibration.held_trust` that are tried."""
 WHOLE = 40
 """Pictures of a product and label whose descriptors are kept."""
 OWN = 60
@@ -152,15 +154,56 @@ def scales_of(alone: Normals, held: Sequence[Held]) -> tuple[float, float]:
     return (min(1.0, without / scatter) if scatter else 1.0), min(1.0, without / math.hypot(lone.between, lone.within))
 
 
-def attained(held: Sequence[Held], rate: float = DEFAULT_RATE) -> dict[str, dict[int, float]]:
+def new_prior(held: Sequence[Held], *, lone: bool, without: str = "") -> Normals:
+    """As `held_prior`, but `within` is of pictures beside the same references: which ones are drawn matters more."""
+    drawn: dict[Product, list[float]] = defaultdict(list)
+    for one in held:
+        if one.product[0] != without and (one.shots == 1) is lone:
+            drawn[one.product].append(float(np.var(one.unseen, ddof=1)))
+    sets = Counter(dataset for dataset, _ in drawn)
+    prior = held_prior(held, lone=lone, without=without)
+    if not drawn:
+        return prior
+    weights = [1 / sets[dataset] for dataset, _ in drawn]
+    within = float(np.average([np.mean(values) for values in drawn.values()], weights=weights))
+    return replace(prior, within=max(within, 1e-4) ** 0.5)
+
+
+def trust_of(held: Sequence[Held], rate: float = DEFAULT_RATE) -> float:
+    """`Calibration.held_trust`, of TRUSTS, with which the rate of sets by the others' numbers is nearest to `rate`."""
+
+    def off(trust: float) -> float:
+        rates = attained(held, rate, new_prior, trust)["gaussian"]
+        return abs(float(np.mean([share for shots, share in rates.items() if shots > 1])) - rate)
+
+    return min(TRUSTS, key=off)
+
+
+def attained(
+    held: Sequence[Held],
+    rate: float = DEFAULT_RATE,
+    prior: Callable[..., Normals] = held_prior,
+    trust: float = PRIOR_WEIGHT,
+) -> dict[str, dict[int, float]]:
     """False-alarm rate that each way of setting a threshold really has, {way: {shots: share}}, sets weighing the same.
 
     The Gaussian's prior comes from the other sets each time; the conformal quantile needs two references.
+
+    Args:
+        held: of `measure`.
+        rate: that is asked for.
+        prior: `held_prior` or `new_prior`.
+        trust: as `Calibration.held_trust`.
     """
     found: dict[str, dict[int, dict[str, list[float]]]] = {"gaussian": {}, "conformal": {}}
     for one in held:
         cuts = {
-            "gaussian": gaussian_cut(one.known, rate, held_prior(held, lone=one.shots == 1, without=one.product[0]))
+            "gaussian": gaussian_cut(
+                one.known,
+                rate,
+                prior(held, lone=one.shots == 1, without=one.product[0]),
+                trust if one.known else PRIOR_WEIGHT,
+            )
         }
         if one.known:
             cuts["conformal"] = conformal_cut(one.known, rate)
@@ -327,7 +370,9 @@ def calibrate_references(
     alone, held = measure(inspector, held_out)
     normal, new = prior_of(alone), measure_new(inspector, judges, training) if judges else []
     held_scale, lone_scale = scales_of(normal, held)
-    lone, against = (held_prior(new or held, lone=single) for single in (True, False))
+    prior = new_prior if new else held_prior
+    lone, against = (prior(new or held, lone=single) for single in (True, False))
+    trust = trust_of(new) if new else PRIOR_WEIGHT
     names = [name for name in sets_of(descriptors) if name != OWN_SET]
     scales = dict(zip(WAYS, (1.0, lone_scale, held_scale), strict=True))
     sides = [sides_alone(inspector, held_out, names)]
@@ -345,7 +390,7 @@ def calibrate_references(
         lone_within=lone_scale * lone.within,
         held_mean=held_scale * against.mean, held_between=held_scale * against.between,
         held_within=held_scale * against.within,
-        held_scale=held_scale, lone_scale=lone_scale,
+        held_scale=held_scale, lone_scale=lone_scale, held_trust=trust,
         held_weight=held_slope / slope, lone_weight=lone_slope / slope, match_cut=match_cut(descriptors),
     )  # fmt: skip
-    return calibration, inspector.familiar, attained(held), attained(new) if new else {}
+    return calibration, inspector.familiar, attained(held), attained(new, DEFAULT_RATE, new_prior, trust) if new else {}
