@@ -152,3 +152,16 @@ def test_a_calibration_that_would_turn_scores_round_is_refused(tmp_path, name):
     file.write_text(f'{{"{name}": 0}}')
     with pytest.raises(WeightsError, match="turns scores round"):
         Calibration.load(file)
+
+
+def test_the_less_other_products_are_trusted_the_more_a_new_ones_own_normals_decide(tmp_path):
+    calibration = Calibration(held_mean=0.0, held_between=2.0, held_within=2.5, held_trust=1.0)
+    normals = (-4.0, -4.1, -3.9, -4.0)
+    other = replace(calibration, held_trust=8.0)
+    assert calibration.threshold_at(0.05, normals) < other.threshold_at(0.05, normals)
+    own = Normals(-4.0, 1.0, 1.0)  # of a known product what it scores itself decides
+    assert calibration.threshold_at(0.05, normals, own, 20) == other.threshold_at(0.05, normals, own, 20)
+    assert calibration.threshold_at(0.05, ()) == other.threshold_at(0.05, ())  # of a single reference there are none
+    replace(calibration, held_trust=0.0).save(tmp_path / "calibration.json")
+    with pytest.raises(WeightsError, match="held_trust"):
+        Calibration.load(tmp_path / "calibration.json")

@@ -297,3 +297,26 @@ def test_logits_that_scatter_more_with_references_are_scaled_down():
         fitting.Held(("set", "part"), 1, (), (0.1, -0.1)),
     ]
     assert fitting.scales_of(Normals(0.0, 0.6, 0.8), calm) == (1.0, 1.0)
+
+
+def test_of_a_new_product_what_pictures_beside_the_same_references_vary_by_is_its_spread():
+    drawn = [
+        Held((f"set{n}", "part"), 4, (middle,) * 3, (middle - 1.0, middle + 1.0))
+        for n in range(3)
+        for middle in (-5.0, 5.0)
+    ]
+    assert fitting.new_prior(drawn, lone=False).within == pytest.approx(2**0.5)
+    assert fitting.held_prior(drawn, lone=False).within > 4
+    assert fitting.new_prior(drawn, lone=False, without="set0").within == pytest.approx(2**0.5)
+    assert fitting.new_prior(drawn, lone=True) == fitting.held_prior(drawn, lone=True)  # nothing was measured
+
+
+def test_how_far_other_products_are_trusted_is_what_keeps_the_rate_best():
+    rng = np.random.default_rng(0)
+    held = [
+        Held((f"set{n}", "part"), 4, tuple(rng.normal(0, spread, 4)), tuple(rng.normal(0, spread, 40)))
+        for n in range(30)
+        for spread in (0.3, 3.0)[n % 2 : n % 2 + 1]
+    ]
+    off = {trust: abs(attained(held, 0.05, fitting.new_prior, trust)["gaussian"][4] - 0.05) for trust in fitting.TRUSTS}
+    assert fitting.trust_of(held) == min(off, key=off.get) and max(off.values()) > min(off.values())
