@@ -150,7 +150,7 @@ def test_what_has_no_gains_and_strangers_of_another_tower_are_one_sentence(bare,
 def test_thresholds_false_alarms_and_words_are_calibrated(weights, plates, capsys, short_answers):
     for part in ("look", "references", "words"):
         assert command(calibrate.main, part, "--data", plates, "--profile", weights) == 0
-    assert "false alarms at 5 %, gaussian:" in capsys.readouterr().out
+    assert "false alarms at 5 % of known products, gaussian:" in capsys.readouterr().out
     known = json.loads((weights / CALIBRATION_FILE).read_text())
     assert "held-out training pictures of 1 sets" in known["source"] and known["match_cut"] > 0
     calibrated = load(str(weights))
