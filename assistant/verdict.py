@@ -8,6 +8,9 @@ from assistant.memory import strangeness
 from assistant.prompts import says_yes, words_match_map
 from assistant.types import Finding, Look, Timings, Verdict
 
+FEW = 4
+"""References of a new product from which its own normal pictures decide more than those of others."""
+
 
 def finding_of(
     look: Look,
@@ -52,7 +55,7 @@ def finding_of(
         warnings=(
             *look.warnings,
             *strangeness(look, familiar),
-            *_warnings(look, explanation, verdict, contradicted=contradicted, lit=lit),
+            *_warnings(look, explanation, verdict, calibration, contradicted=contradicted, lit=lit),
         ),
         timings=timings,
         profile=profile,
@@ -62,7 +65,9 @@ def finding_of(
     )
 
 
-def _warnings(look: Look, explanation: str, verdict: Verdict, *, contradicted: bool, lit: bool) -> list[str]:
+def _warnings(
+    look: Look, explanation: str, verdict: Verdict, calibration: Calibration, *, contradicted: bool, lit: bool
+) -> list[str]:
     """Where score, map and words do not say the same."""
     found = []
     if contradicted:
@@ -73,7 +78,13 @@ def _warnings(look: Look, explanation: str, verdict: Verdict, *, contradicted: b
         )
     if verdict == "anomalous" and not look.regions:
         found.append("The verdict is anomalous, but the map shows no single place.")
-    if lit:
+    few = 0 < look.references < FEW and look.known < MOSTLY
+    if few and calibration.threshold <= look.score < look.threshold:
+        found.append(
+            f"The score {look.score:.2f} is high, but normal pictures of new products vary much: {FEW} references "
+            f"or more would say how much those of this one do (threshold {look.threshold:.2f} so far)."
+        )
+    elif lit:
         found.append(f"The score says normal, but the map is lit ({look.regions[0].place}): look there.")
     keys = (look,) if look.clip is None else look.clip.keys
     if words_match_map(explanation, [one for key in keys for one in key.regions]) is False:

@@ -20,6 +20,7 @@ from assistant.memory_file import FORMAT, KIND
 from assistant.prompts import says_yes, words_match_map
 from assistant.reference import VARIANTS, residuals
 from assistant.types import MAX_REFERENCES, Region
+from assistant.verdict import FEW
 from tests.tiny import one_product, tiny_inspector
 
 SPOT = Region((0, 0, 9, 9), "top left", 0.02, 0.9, 0.7, "darker", "compact")
@@ -294,3 +295,13 @@ def test_inspect_takes_references_and_a_rate(tiny):
     finding = tiny.inspect(picture(8), references=[picture(0), picture(1)], rate=0.1)
     assert finding.references == 2 and "10 % false alarms" in finding.threshold_source
     assert finding.to_dict()["references"] == 2
+
+
+def test_a_high_score_under_the_threshold_of_few_references_is_said():
+    model = tiny_inspector()
+    look = replace(model.look(picture(0), [picture(1)]), score=0.93, threshold=0.99, known=0.0)
+    told = [one for one in model.finding(look, "No.").warnings if "vary much" in one]
+    assert len(told) == 1 and "0.93" in told[0] and "0.99" in told[0]
+    for other in ({"score": 0.2}, {"score": 0.995}, {"known": 1.0}, {"references": FEW}, {"references": 0}):
+        warnings = model.finding(replace(look, **other), "No.").warnings
+        assert not any("vary much" in one for one in warnings), other
