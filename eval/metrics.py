@@ -190,10 +190,24 @@ def map_place_accuracy(rows: Sequence[Row], truths: Truths) -> float | None:
     return float(np.mean(right)) if right else None
 
 
+def map_place_recall(rows: Sequence[Row], truths: Truths) -> float | None:
+    """As `map_place_accuracy` of all anomalous pictures with mask: where no place is lit, none was found."""
+    right = [row["place"] in cells for row, cells in _with_cells(rows, truths)]
+    return float(np.mean(right)) if right else None
+
+
 def word_place_accuracy(rows: Sequence[Row], truths: Truths) -> float | None:
     """As `map_place_accuracy`, of the first place the words name."""
     right = [row["word_places"][0] in cells for row, cells in _with_cells(rows, truths) if row["word_places"]]
     return float(np.mean(right)) if right else None
+
+
+def word_place_recall(rows: Sequence[Row], truths: Truths) -> float | None:
+    """As `word_place_accuracy` of all anomalous pictures with mask; None where no words name any place."""
+    named = [(row["word_places"], cells) for row, cells in _with_cells(rows, truths)]
+    if not any(words for words, _ in named):
+        return None
+    return float(np.mean([bool(words) and words[0] in cells for words, cells in named]))
 
 
 def _with_cells(rows: Sequence[Row], truths: Truths) -> list[tuple[Row, frozenset[str]]]:

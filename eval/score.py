@@ -32,7 +32,7 @@ OURS = "looktwice"
 """Name of this project's own model among a run's settings."""
 VERDICT = ("balanced_accuracy", "accuracy", "precision", "recall", "f1")
 _OF_MAPS = {"pixel_auroc", "pixel_ap", "pixel_f1_max", "pointing"}
-_OF_BOTH = {"map_place_accuracy", "word_place_accuracy", "box_rate"}
+_OF_BOTH = {"map_place_accuracy", "map_place_recall", "word_place_accuracy", "word_place_recall", "box_rate"}
 
 
 def figures(

@@ -10,13 +10,14 @@ from eval.kinds import NO_KIND
 IMAGE = ("image_auroc", "image_ap", "image_f1_max", "f1_max")
 MAP = (
     "pixel_auroc", "pixel_ap", "pixel_f1_max", "aupro", "aupimo", "pointing", "box_rate", "map_place_accuracy",
-    "lit_on_normals", "normal_top", "likeliest_kind_accuracy",
+    "map_place_recall", "lit_on_normals", "normal_top", "likeliest_kind_accuracy",
 )  # fmt: skip
 LOOK = IMAGE + MAP
 """Figures of score and heatmap; no word enters."""
 WORDS = (
     "yes_no", "balanced_accuracy", "accuracy", "precision", "recall", "f1", "ece", "word_place_accuracy",
-    "place_accuracy", "kind_accuracy", "agreement", "place_agreement", "hallucination_rate", "faithfulness",
+    "word_place_recall", "place_accuracy", "kind_accuracy", "agreement", "place_agreement", "hallucination_rate",
+    "faithfulness",
 )  # fmt: skip
 """Figures of yes or no, of the verdict and of the answers."""
 CLIPS = ("frame_auroc", "frame_ap", "pate", "when_iou", "when_hit")

@@ -217,7 +217,10 @@ def test_places_are_held_against_the_mask():
     truth = (np.zeros((9, 9)), mask)
     rows = [row(regions=["top left"], places=["top left"]), row(regions=["centre"], places=["top left"]), row()]
     assert metrics.map_place_accuracy(rows, [truth] * 3) == 0.5
+    assert metrics.map_place_recall(rows, [truth] * 3) == pytest.approx(1 / 3)  # the third is dark
     assert metrics.word_place_accuracy(rows, [truth] * 3) == 1.0
+    assert metrics.word_place_recall(rows, [truth] * 3) == pytest.approx(2 / 3)
+    assert metrics.word_place_recall(rows[2:], [truth]) is None  # it was not asked
 
 
 @pytest.mark.parametrize(

@@ -84,8 +84,14 @@ def test_places_pointing_and_boxes_are_counted_one_by_one(seed):
     known = [(row, *truth) for row, truth in zip(rows, truths, strict=True) if truth is not None and truth[1].any()]
     wanted = share(row["place"] in ninths(mask) for row, _, mask in known if row["place"])
     assert same(metrics.map_place_accuracy(rows, truths), wanted)
+    wanted = share(bool(row["place"]) and row["place"] in ninths(mask) for row, _, mask in known)
+    assert same(metrics.map_place_recall(rows, truths), wanted)
     wanted = share(row["word_places"][0] in ninths(mask) for row, _, mask in known if row["word_places"])
     assert same(metrics.word_place_accuracy(rows, truths), wanted)
+    told = [bool(row["word_places"]) and row["word_places"][0] in ninths(mask) for row, _, mask in known]
+    assert same(
+        metrics.word_place_recall(rows, truths), share(told) if any(r["word_places"] for r, *_ in known) else None
+    )
     hits = []
     for _, heatmap, mask in known:
         first = min((y, x) for y in range(SIDE) for x in range(SIDE) if heatmap[y, x] == heatmap.max())
