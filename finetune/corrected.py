@@ -9,11 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from assistant.calibration import Calibration
 from assistant.configuration import LookTwiceVisionConfig
+from assistant.familiar import Familiar
 from assistant.look_model import LookModel
+from assistant.operating_point import operating_point
 from data.schema import Record
 from finetune.dataset import LookDataset, Mix, Sample
 from finetune.features import read_batch
@@ -84,23 +87,29 @@ class Figures:
         return (self.image_auroc + self.pixel_auroc + self.balanced_accuracy) / 3
 
 
-def judge(model: LookModel, calibration: Calibration, files: Sequence[Path]) -> Figures:
-    """Figures of a model on cached features, see `features.make_features`; its tower is not called."""
-    scores, labels = defaultdict(list), defaultdict(list)
+def judge(model: LookModel, calibration: Calibration, familiar: Familiar | None, files: Sequence[Path]) -> Figures:
+    """Figures of a model on cached features, see `features.make_features`; its tower is not called.
+
+    Each picture has the threshold that a look at it has, see `operating_point`.
+    """
+    scores, labels, thresholds = defaultdict(list), defaultdict(list), defaultdict(list)
     values, truths = defaultdict(list), defaultdict(list)
     with torch.inference_mode():
         for file in files:
             batch = read_batch(file)
             output = model.single(batch.features, batch.residuals)
             size = batch.target.shape[-2:]
-            logits = torch.nn.functional.interpolate(output.heatmap_logits.float(), size=size, mode="bilinear")
+            logits = F.interpolate(output.heatmap_logits.float(), size=size, mode="bilinear")
+            descriptors = F.normalize(output.tokens.seen, dim=1)
             for row, origin in enumerate(batch.origins):
+                threshold, _ = operating_point(calibration, familiar, descriptors[row : row + 1], None, None)
+                thresholds[origin.dataset].append(threshold)
                 scores[origin.dataset].append(calibration.score(float(output.score_logit[row])))
                 labels[origin.dataset].append(origin.label)
                 if bool((batch.weight[row] > 0).all()):
                     values[origin.dataset].append(logits[row].flatten().numpy())
                     truths[origin.dataset].append((batch.target[row] >= FILLED).flatten().numpy())
-    return figures_of(scores, labels, values, truths, calibration.threshold)
+    return figures_of(scores, labels, values, truths, thresholds)
 
 
 def figures_of(
@@ -108,12 +117,15 @@ def figures_of(
     labels: dict[str, list[int]],
     values: dict[str, list[np.ndarray]],
     truths: dict[str, list[np.ndarray]],
-    threshold: float,
+    thresholds: dict[str, list[float]],
 ) -> Figures:
-    """Figures from scores 0..1 and labels of each set, and map values with the truth of each of their cells."""
+    """Figures from scores and thresholds 0..1 and labels of each set, and map values with the truth of each cell."""
     both = [name for name in labels if len(set(labels[name])) == 2]
     image = [roc_auc_score(labels[name], scores[name]) for name in both]
-    called = {name: [int(score >= threshold) for score in scores[name]] for name in scores}
+    called = {
+        name: [int(score >= least) for score, least in zip(scores[name], thresholds[name], strict=True)]
+        for name in scores
+    }
     right = [balanced_accuracy_score(labels[name], called[name]) for name in both]
     pixel = []
     for name in values:

@@ -36,6 +36,7 @@ from finetune.corrected import Figures, few, judge
 from finetune.features import make_features, read_batch
 from finetune.records import RecordSamples, training_records
 from finetune.retrain import main as retrain
+from finetune.retrain import stored_calibration
 from finetune.stage import new_model
 
 CORRECTIONS = 20
@@ -142,7 +143,7 @@ def _judged(name: str, rows: list[Record], features: Path) -> Figures:
     model = new_model(chosen)
     load_parts(model, LOOK_PARTS, chosen.weights / LOOK_FILE)
     files = make_features(model, RecordSamples(rows, model.config.vision_config), features, features.name)
-    return judge(model, Calibration.load(chosen.weights / CALIBRATION_FILE), files)
+    return judge(model, *stored_calibration(chosen), files)
 
 
 if __name__ == "__main__":

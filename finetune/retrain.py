@@ -23,12 +23,21 @@ import typer
 
 from assistant.calibration import Calibration
 from assistant.command import run
+from assistant.configuration import LookTwiceConfig
 from assistant.errors import CorrectionError, RecordError
 from assistant.familiar import SCENE, Familiar
 from assistant.look_model import LookModel
 from assistant.profiles import Profile, read_profile
 from assistant.versions import FACTS_FILE, SHIPPED, joined, resolved, split_name, use, version_folder
-from assistant.weights import CALIBRATION_FILE, FAMILIAR_FILE, LOOK_FILE, LOOK_PARTS, load_parts, save_parts
+from assistant.weights import (
+    CALIBRATION_FILE,
+    FAMILIAR_FILE,
+    LOOK_FILE,
+    LOOK_PARTS,
+    load_parts,
+    read_config,
+    save_parts,
+)
 from data.layouts_talks import Talk, read_talks
 from data.readers import read_manifest
 from data.schema import Record
@@ -36,13 +45,16 @@ from finetune.corrected import CorrectedSamples, Figures, few, judge
 from finetune.corrected_words import teach_words
 from finetune.features import make_features, read_batch
 from finetune.look import BATCH, fit
+from finetune.recalibrate import judged, recalibrated
 from finetune.records import RecordSamples, training_records
 from finetune.stage import new_model
 
 MIXES = (1.0, 0.75, 0.5, 0.25)
 """How far the weights go from the old to the newly trained ones: WiSE-FT (Wortsman et al., CVPR 2022)."""
 MOST_FALL = 0.02
-"""Of one single figure of the validation pictures; their mean may not fall at all."""
+"""Of one single figure of the validation pictures; their mean may not fall."""
+CALIBRATED = 12
+"""Pictures of each set and label, held out for calibration, that say where scores have moved."""
 DRAWN_VAL = 96
 """Drawn pictures that stand for validation where no set is given."""
 
@@ -117,7 +129,10 @@ def retrain_look(
     val: int,
     seed: int,
 ) -> dict[str, Any]:
-    """Trains the heads, writes `out/look.safetensors` with the mix that is kept; figures before and after.
+    """Trains the heads; writes look, calibration and what is familiar of the mix that is kept into `out`.
+
+    Returns:
+        Facts with figures before and after.
 
     Args:
         profile: of the weights to go on from.
@@ -126,10 +141,10 @@ def retrain_look(
         out: run folder, its features are made anew.
         samples, steps, rate, val, seed: see `main`.
     """
-    calibration = Calibration.load(profile.weights / CALIBRATION_FILE)
+    stored = stored_calibration(profile)
     model = new_model(profile)
     load_parts(model, LOOK_PARTS, profile.weights / LOOK_FILE)
-    for part in ("features", "val", "corrected"):
+    for part in ("features", "val", "calibration", "corrected"):
         shutil.rmtree(out / part, ignore_errors=True)
     vision = model.config.vision_config
     fitted = [record for record in records if record.split == "fit"]
@@ -140,9 +155,11 @@ def retrain_look(
         drawn = CorrectedSamples([], [], vision, DRAWN_VAL, BATCH, seed + 1)
         checks = make_features(model, drawn, out / "val", "drawn validation")
     own = make_features(model, RecordSamples(corrected, vision), out / "corrected", "corrections") if corrected else []
+    kept_out = few([record for record in records if record.split == "calibrate"], CALIBRATED)
+    told = make_features(model, RecordSamples(kept_out, vision), out / "calibration", "calibration") if kept_out else []
     mixed = CorrectedSamples(corrected, fitted, vision, samples // BATCH * BATCH, BATCH, seed)
     files = make_features(model, mixed, out / "features", "samples")
-    before = judge(model, calibration, checks), judge(model, calibration, own)
+    before, standing = tuple(judge(model, *stored, part) for part in (checks, own)), judged(model, told)
     kept: dict[str, Any] = {
         "mix": 0.0,
         "val": {"before": asdict(before[0])},
@@ -150,7 +167,7 @@ def retrain_look(
     }
     kept["val_pictures"] = "held out of the set" if held else "drawn"
     old = {name: value.clone() for name, value in model.state_dict().items() if name.startswith(LOOK_PARTS)}
-    best, after = old, before
+    best, after, measured = old, before, stored
     if corrected:
         shutil.rmtree(out / "look", ignore_errors=True)
         fit(
@@ -161,13 +178,26 @@ def retrain_look(
         new = {name: value.clone() for name, value in model.state_dict().items() if name in old}
         for share in MIXES:
             fill(model, old, new, share)
-            found = judge(model, calibration, checks), judge(model, calibration, own)
+            moved = recalibrated(*stored, standing, judged(model, told))
+            found = tuple(judge(model, *moved, part) for part in (checks, own))
             if holds(before[0], found[0]) and better(after[1], found[1]):
-                best, after, kept["mix"] = mixture(old, new, share), found, share
+                best, after, measured, kept["mix"] = mixture(old, new, share), found, moved, share
     kept["val"]["after"], kept["corrected"]["after"] = asdict(after[0]), asdict(after[1])
     model.load_state_dict(best, strict=False)
     save_parts(model, LOOK_PARTS, out / LOOK_FILE)
+    calibration, familiar = measured
+    calibration.save(out / CALIBRATION_FILE)
+    if familiar is not None:
+        familiar.save(out / FAMILIAR_FILE)
     return kept
+
+
+def stored_calibration(profile: Profile) -> tuple[Calibration, Familiar | None]:
+    """Calibration of a profile's weights, and what is familiar to them, None where they have none."""
+    file = profile.weights / FAMILIAR_FILE
+    size = read_config(profile.weights, LookTwiceConfig).vision_config.token_size
+    familiar = Familiar.load(file, size) if file.is_file() else None
+    return Calibration.load(profile.weights / CALIBRATION_FILE), familiar
 
 
 def mixture(old: dict[str, torch.Tensor], new: dict[str, torch.Tensor], share: float) -> dict[str, torch.Tensor]:
@@ -183,10 +213,13 @@ def fill(model: LookModel, old: dict[str, torch.Tensor], new: dict[str, torch.Te
 
 
 def holds(before: Figures, after: Figures) -> bool:
-    """Whether the validation pictures are judged no worse: their mean figure does not fall, no single one by much."""
+    """Whether the validation pictures are judged no worse.
+
+    Their mean figure does not fall by more than one picture is worth, and no single figure by much.
+    """
     names = ("image_auroc", "pixel_auroc", "balanced_accuracy")
     single = all(getattr(after, name) >= getattr(before, name) - MOST_FALL for name in names)
-    return single and after.overall >= before.overall
+    return single and after.overall >= before.overall - 1 / (3 * max(1, before.pictures))
 
 
 def better(before: Figures, after: Figures) -> bool:
@@ -200,7 +233,7 @@ def keep(name: str, chosen: Profile, out: Path, language: Path | None, facts: di
     Args:
         name: the profile's, without a version.
         chosen: the weights that the training began with.
-        out: has look.safetensors.
+        out: has what `retrain_look` writes.
         language: folder with new language weights, None when the old ones stay.
         facts: what is written down about it.
 
@@ -213,7 +246,9 @@ def keep(name: str, chosen: Profile, out: Path, language: Path | None, facts: di
         folder.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix="."))
         shutil.copytree(chosen.weights, aside, dirs_exist_ok=True, ignore=shutil.ignore_patterns(FACTS_FILE))
-        shutil.copy2(out / LOOK_FILE, aside / LOOK_FILE)
+        for made in (LOOK_FILE, CALIBRATION_FILE, FAMILIAR_FILE):
+            if (out / made).is_file():
+                shutil.copy2(out / made, aside / made)
         if language is not None:
             shutil.copytree(language, aside, dirs_exist_ok=True)
         widen_familiar(chosen, aside, out / "corrected")

@@ -12,18 +12,22 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from assistant.calibration import Calibration
 from assistant.errors import CorrectionError
+from assistant.familiar import Familiar
 from assistant.profiles import read_profile
 from assistant.versions import FACTS_FILE, SHIPPED, current, resolved, versions
-from assistant.weights import FAMILIAR_FILE, LOOK_FILE
+from assistant.weights import CALIBRATION_FILE, FAMILIAR_FILE, LOOK_FILE
 from data.dials import draw_dial, draw_dials
 from data.schema import Record
 from finetune.corrected import CorrectedSamples, Figures, few, figures_of
+from finetune.features import Origin
+from finetune.recalibrate import Judged, recalibrated
 from finetune.retrain import better, holds, keep, main, mixture, read_corrections
 from finetune.stage import new_model
 from tests.tiny import tiny_config
 
-FLAT = Figures(0.8, 0.8, 0.8, 0.2, 0.3, 10)
+FLAT = Figures(0.8, 0.8, 0.8, 0.2, 0.3, 1000)
 
 
 def records(folder: Path, count: int, label: int, name: str = "corrections") -> list[Record]:
@@ -50,17 +54,53 @@ def test_figures_by_hand() -> None:
     scores, labels = {"a": [0.1, 0.9, 0.4], "b": [0.7]}, {"a": [0, 1, 1], "b": [1]}
     values = {"a": [np.array([0.0, 1.0, 2.0, 3.0])]}
     truths = {"a": [np.array([False, False, True, True])]}
-    found = figures_of(scores, labels, values, truths, 0.5)
+    found = figures_of(scores, labels, values, truths, {"a": [0.5] * 3, "b": [0.5]})
     assert found == Figures(1.0, 1.0, 0.75, 0.25, pytest.approx((0.1 + 0.1 + 0.6 + 0.3) / 4), 4)
-    assert figures_of({}, {}, {}, {}, 0.5) == Figures(0.5, 0.5, 0.5, 0.0, 0.0, 0)
+    higher = figures_of(scores, labels, values, truths, {"a": [0.5, 0.95, 0.3], "b": [0.5]})
+    assert (higher.error, higher.image_auroc) == (0.25, 1.0)  # another one is missed, and one is found
+    assert figures_of({}, {}, {}, {}, {}) == Figures(0.5, 0.5, 0.5, 0.0, 0.0, 0)
 
 
 def test_new_weights_are_kept_only_when_validation_does_not_fall() -> None:
-    assert holds(FLAT, FLAT) and not holds(FLAT, replace(FLAT, image_auroc=0.799))
+    assert holds(FLAT, FLAT) and not holds(FLAT, replace(FLAT, image_auroc=0.798))
+    assert holds(FLAT, replace(FLAT, image_auroc=0.7995))  # not even one of 1,000 pictures
     assert holds(FLAT, replace(FLAT, image_auroc=0.79, pixel_auroc=0.82))
     assert not holds(FLAT, replace(FLAT, image_auroc=0.77, pixel_auroc=0.99))  # one figure may not pay for another
     assert better(FLAT, replace(FLAT, error=0.1)) and better(FLAT, replace(FLAT, distance=0.2))
     assert not better(FLAT, replace(FLAT, error=0.3, distance=0.0)) and not better(FLAT, FLAT)
+
+
+def _rows(shifts: dict[str, float], seed: int = 0) -> list[Judged]:
+    """Pictures of three sets, normal around -1 and anomalous around 1, their logits moved by what each set is."""
+    rng, rows = np.random.default_rng(seed), []
+    for number, (name, shift) in enumerate(shifts.items()):
+        shown = torch.nn.functional.one_hot(torch.tensor([number]), 4).float()
+        for index in range(80):
+            label = index % 2
+            origin = Origin(label, "good", name, name, 0)
+            rows.append(Judged(origin, 2.0 * label - 1 + rng.normal(0, 0.7) + shift, shown))
+    return rows
+
+
+def test_what_a_training_has_moved_the_calibration_follows() -> None:
+    sets = {"a": 0.0, "b": 0.0, "c": 0.0}
+    familiar = Familiar(
+        torch.eye(4)[:3], 0.5, 0.5, torch.arange(3), torch.full((3,), 0.1), torch.full((3,), 0.3),
+        torch.tensor([[0.0, 0.1, 0.1], [0.5, 0.5, torch.nan], [0.0, 0.0, 0.0]]).double(), torch.tensor([9, 9, 9]),
+    )  # fmt: skip
+    stored = Calibration(score_scale=2.0, score_bias=0.5)
+    assert recalibrated(stored, familiar, [], []) == (stored, familiar)
+    same, known = recalibrated(stored, familiar, _rows(sets), _rows(sets))
+    assert same == stored and torch.equal(known.tipping.nan_to_num(), familiar.tipping.nan_to_num())
+    before, after = _rows(sets), _rows(dict.fromkeys(sets, 1.5))
+    moved, _ = recalibrated(stored, None, before, after)
+    for old, new in zip(before[:10], after[:10], strict=True):
+        assert moved.logit(new.logit) == pytest.approx(stored.logit(old.logit), abs=0.02)
+    _, known = recalibrated(stored, familiar, before, _rows(sets | {"b": 2.0}))
+    higher = known.tipping - familiar.tipping
+    assert float(higher[1, 0]) > 0.5 and float(higher[1, 1]) == pytest.approx(float(higher[1, 0]))
+    assert float(known.tipping.nan_to_num().min()) >= 0 and bool(known.tipping[1, 2].isnan())
+    assert float(known.tipping[0, 0]) == 0  # a known product's threshold is never lowered
 
 
 def test_a_mixture_lies_between() -> None:
@@ -89,6 +129,8 @@ def test_a_version_is_whole_chosen_and_can_be_left_again(tmp_path: Path, monkeyp
     out, language = tmp_path / "run", tmp_path / "run" / "language"
     language.mkdir(parents=True)
     save_file({"w": torch.ones(2)}, out / LOOK_FILE)
+    Calibration().save(weights / CALIBRATION_FILE)
+    Calibration(score_bias=3.0).save(out / CALIBRATION_FILE)
     (language / "language.safetensors").write_bytes(b"new")
     chosen = replace(read_profile("embedded"), weights=weights)
     version = keep("embedded", chosen, out, language, {"corrections": 2, "val": asdict(FLAT)})
@@ -96,6 +138,7 @@ def test_a_version_is_whole_chosen_and_can_be_left_again(tmp_path: Path, monkeyp
     assert versions("embedded") == (SHIPPED, version) and resolved("embedded") == f"embedded@{version}"
     assert load_file(folder / LOOK_FILE)["w"].tolist() == [1, 1] and (folder / "language.safetensors").is_file()
     assert json.loads((folder / FACTS_FILE).read_text())["corrections"] == 2 and not (folder / FAMILIAR_FILE).exists()
+    assert Calibration.load(folder / CALIBRATION_FILE).score_bias == 3  # what it was set to goes with the weights
     assert load_file(weights / LOOK_FILE)["w"].tolist() == [0, 0]  # what it began with is untouched
     assert [child.name for child in folder.parent.iterdir() if child.name.startswith(".")] == []
     main(go_back=True)
