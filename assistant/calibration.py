@@ -11,7 +11,7 @@ from statistics import NormalDist
 from typing import Any
 
 from assistant.errors import WeightsError
-from assistant.threshold import DEFAULT_RATE, PRIOR_WEIGHT, Normals, gaussian_cut
+from assistant.threshold import DEFAULT_RATE, LIT_RATE, PRIOR_WEIGHT, Normals, gaussian_cut
 from assistant.types import Verdict
 
 FIRM = 30.0
@@ -41,6 +41,8 @@ class Calibration:
             of normals scatter more, the same distance from the threshold says less.
         held_trust: how many pictures the spread within a new product counts for beside several references, over 0: the
             less, the more its own normal pictures decide.
+        peak_mean, peak_between, peak_within: the same of the highest map logit of new products' normals held against
+            two references or more; a `within` of 0 means that it has not been measured.
         held_weight, lone_weight: how much more than without references the same distance from the threshold says of a
             known product's picture held against several or a single one, over 0.
         match_cut: cosine distance 0..2 of pooled features from which a picture and its references show different
@@ -71,6 +73,9 @@ class Calibration:
     held_weight: float = 1.0
     lone_weight: float = 1.0
     held_trust: float = PRIOR_WEIGHT
+    peak_mean: float = 0.0
+    peak_between: float = 0.0
+    peak_within: float = 0.0
 
     def score(self, logit: float, normals: Sequence[float] | None = None) -> float:
         """Fused image logit -> calibrated score 0..1; `normals` as of `threshold_at`."""
@@ -106,6 +111,22 @@ class Calibration:
         held = [] if normals is None else [self.logit(value, normals) for value in normals]
         trust = self.held_trust if held and prior is None else max(weight, PRIOR_WEIGHT)
         return sigmoid(gaussian_cut(held, rate, prior or self._normals(normals), trust))
+
+    def dimming(self, peaks: Sequence[float], known: float) -> float:
+        """Logits, >= 0, by which maps are darkened, but of a picture that is called and would lose its only places.
+
+        Where a new product's own normal pictures light up, a place lit no brighter says nothing: of normals no more
+        than LIT_RATE stay lit. Of a known product the stored tipping point holds, and with a single reference as well.
+
+        Args:
+            peaks: highest map logits of the references, each held against the others.
+            known: how far the product is one that was trained on, 0..1.
+        """
+        if not peaks or self.peak_within <= 0 or self.peak_between <= 0:
+            return 0.0
+        lit = [peak + self.pixel_bias for peak in peaks]
+        prior = Normals(self.peak_mean, self.peak_between, self.peak_within)
+        return (1 - known) * max(0.0, gaussian_cut(lit, LIT_RATE, prior, self.held_trust))
 
     def threshold_of_most(self, threshold: float, count: int) -> float:
         """The threshold 0..1 for the highest of `count` scores that keeps the false-alarm rate of one at `threshold`.

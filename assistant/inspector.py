@@ -23,7 +23,7 @@ from assistant.configuration import SCORED
 from assistant.errors import MediaError, MemoryFileError
 from assistant.kinds import likely_kinds
 from assistant.loading import Loaded, compose
-from assistant.look_model import LookTokens
+from assistant.look_model import LookTokens, dimmed
 from assistant.memory import assemble, doubt_of, see
 from assistant.memory_file import load_memory, save_memory
 from assistant.modeling import as_batch
@@ -185,26 +185,32 @@ class Inspector(LooksAtClips):
             output = self.model.look(pixels, memory)
             tiled = look_closer(self.model, self.processor, frame.pixels, output, boxes) if boxes else None
         output, least = (tiled.output, MIN_AREA * tiled.share) if tiled else (output, MIN_AREA)
-        size = frame.size
-        shrink = min(1.0, MAX_MAP_SIDE / max(size))
-        kept = (max(1, round(size[0] * shrink)), max(1, round(size[1] * shrink)))
-        logits = F.interpolate(output.heatmap_logits.float(), size=kept[::-1], mode="bilinear", align_corners=False)
-        heatmap = torch.sigmoid(logits[0, 0] + self.calibration.pixel_bias).numpy()  # [H, W]
-        thumbnail = np.ascontiguousarray(resize(frame.pixels, kept))
-        for array in (heatmap, thumbnail):
-            array.flags.writeable = False
-        regions = find_regions(heatmap, thumbnail, SUSPICIOUS, size, least)
         descriptor = F.normalize(output.tokens.seen, dim=1)
         threshold, threshold_source = self.threshold(memory, rate, descriptor)
         if tiled:
             threshold = self.calibration.threshold_of_most(threshold, tiled.count)
             threshold_source += f", for the highest of {tiled.count} views"
-        doubt = doubt_of(descriptor, memory, self.calibration, self.familiar)
         normals = memory.normals if memory else None
+        score = self.calibration.score(float(output.score_logit[0]), normals)
+        size = frame.size
+        shrink = min(1.0, MAX_MAP_SIDE / max(size))
+        kept = (max(1, round(size[0] * shrink)), max(1, round(size[1] * shrink)))
+        thumbnail = np.ascontiguousarray(resize(frame.pixels, kept))
+        heatmap = self._heatmap(output.heatmap_logits, kept)
+        regions = find_regions(heatmap, thumbnail, SUSPICIOUS, size, least)
+        if memory and (level := self.calibration.dimming(memory.peaks, memory.known)):
+            dark = dimmed(output, level, tuple(self.processor.config.heatmap_config.cells))
+            darker = self._heatmap(dark.heatmap_logits, kept)
+            left = find_regions(darker, thumbnail, SUSPICIOUS, size, least)
+            if left or score < threshold:  # what is called has a place, even if normal pictures have brighter ones
+                output, heatmap, regions = dark, darker, left
+        for array in (heatmap, thumbnail):
+            array.flags.writeable = False
+        doubt = doubt_of(descriptor, memory, self.calibration, self.familiar)
         known = memory.known if memory else self.familiar.known(descriptor) if self.familiar else 0.0
         look = Look(
             size=size,
-            score=self.calibration.score(float(output.score_logit[0]), normals),
+            score=score,
             heatmap=heatmap,
             regions=regions,
             thumbnail=thumbnail,
@@ -222,6 +228,11 @@ class Inspector(LooksAtClips):
         )
         kinds = likely_kinds(look.relative, regions, output.kind_logits[0], self.processor.config.heatmap_config.kinds)
         return replace(look, kinds=kinds, look_s=time.perf_counter() - start)
+
+    def _heatmap(self, logits: torch.Tensor, size: tuple[int, int]) -> np.ndarray:
+        """Map logits [1, 1, h, w] -> [H, W] 0..1 at `size` = (W, H)."""
+        logits = F.interpolate(logits.float(), size=size[::-1], mode="bilinear", align_corners=False)
+        return torch.sigmoid(logits[0, 0] + self.calibration.pixel_bias).numpy()
 
     def look_views(
         self,

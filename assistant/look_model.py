@@ -296,4 +296,13 @@ def mean_look(output: LookOutput, mirrors: int, cells: tuple[int, int]) -> LookO
     return LookOutput(logits, **means, selection=output.selection.rows(mirrors), tokens=LookTokens(**tokens))
 
 
+def dimmed(output: LookOutput, logits: float, cells: tuple[int, int]) -> LookOutput:
+    """A look whose map, and what the tokens say of it, is darker by some logits, >= 0; score and kinds stay."""
+    dark = output.heatmap_logits - logits
+    if not isinstance(output.tokens, LookTokens):  # of a checkpoint whose tokens say nothing of the map
+        return replace(output, heatmap_logits=dark)
+    tokens = replace(output.tokens, map=restated(output.tokens.map, dark, cells))
+    return replace(output, heatmap_logits=dark, tokens=tokens)
+
+
 AutoModel.register(LookTwiceConfig, LookModel)

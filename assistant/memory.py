@@ -13,7 +13,7 @@ from torch import Tensor
 
 from assistant.calibration import Calibration
 from assistant.familiar import Familiar
-from assistant.look_model import LookModel
+from assistant.look_model import LookModel, LookOutput
 from assistant.reference import VARIANTS, References, Residuals, apart
 from assistant.types import Look
 from assistant.vision import VisionFeatures
@@ -94,13 +94,18 @@ def assemble(
     elif strange:
         notes.append("The references disagree: they show different products.")
     alike = {index: differences for index, differences in held.items() if index not in strange}
-    odd = _odd(_logits(model, seen, alike), calibration)
+    odd = _odd({index: logit for index, (logit, _) in _judged(model, seen, alike).items()}, calibration)
     for number in sorted(numbers[index] for index in odd):
         notes.append(f"Reference {number} looks anomalous against the other references: please check it.")
     alike = {index: differences for index, differences in alike.items() if index not in odd}
-    normals = tuple(_logits(model, seen, alike).values())
+    told = _judged(model, seen, alike).values()
     return replace(
-        memory, descriptors=descriptors, normals=normals, notes=tuple(notes), usual=usual_of(model, alike.values())
+        memory,
+        descriptors=descriptors,
+        normals=tuple(logit for logit, _ in told),
+        peaks=tuple(peak for _, peak in told),
+        notes=tuple(notes),
+        usual=usual_of(model, alike.values()),
     )
 
 
@@ -125,19 +130,21 @@ def usual_of(model: LookModel, held: Iterable[Residuals]) -> float | None:
     return float(np.mean(tops)) if tops else None
 
 
-def _logits(model: LookModel, seen: Sequence[Seen], held: Mapping[int, Residuals]) -> dict[int, float]:
-    """Fused image logits of pictures held against the others, by their index."""
+def _judged(model: LookModel, seen: Sequence[Seen], held: Mapping[int, Residuals]) -> dict[int, tuple[float, float]]:
+    """Fused image logit and highest map logit of pictures held against the others, by their index."""
     usual = usual_of(model, held.values())
     if usual is None:
         return {}
-    return {
-        index: float(
-            model.decide(
-                seen[index].features, replace(differences, usual=torch.full_like(differences.given, usual))
-            ).score_logit[0]
-        )
-        for index, differences in held.items()
-    }
+    found = {}
+    for index, differences in held.items():
+        expected = replace(differences, usual=torch.full_like(differences.given, usual))
+        found[index] = facts_of(model.decide(seen[index].features, expected))
+    return found
+
+
+def facts_of(output: LookOutput) -> tuple[float, float]:
+    """Fused image logit and highest map logit of a look at one picture."""
+    return float(output.score_logit[0]), float(output.heatmap_logits.amax())
 
 
 def kept_of(model: LookModel, seen: Sequence[Seen]) -> list[int]:
@@ -151,9 +158,9 @@ def kept_of(model: LookModel, seen: Sequence[Seen]) -> list[int]:
     return _coreset(torch.cat([one.descriptor for one in seen]), most)
 
 
-def judged(model: LookModel, features: VisionFeatures, memory: References) -> float:
-    """Fused image logit of one picture of `Seen.features` held against a memory."""
-    return float(model.decide(features, model.compare(features, memory)).score_logit[0])
+def judged(model: LookModel, features: VisionFeatures, memory: References | None) -> tuple[float, float]:
+    """`facts_of` one picture of `Seen.features`, held against a memory or, without any, by itself."""
+    return facts_of(model.decide(features, model.compare(features, memory)))
 
 
 def distance_to(memory: References, descriptor: Tensor) -> float:

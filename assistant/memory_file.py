@@ -15,7 +15,7 @@ from assistant.errors import MemoryFileError
 from assistant.reference import References
 
 KIND = "looktwice-references-"
-FORMAT = f"{KIND}4"
+FORMAT = f"{KIND}5"
 NEW = "Make it anew from its pictures."
 
 
@@ -32,6 +32,7 @@ def save_memory(memory: References, file: Path, fingerprint: str) -> None:
     """
     tensors = {f"level{number}": level for number, level in enumerate(memory.levels)}
     tensors |= {"descriptors": memory.descriptors, "normals": torch.tensor(memory.normals, dtype=torch.float64)}
+    tensors["peaks"] = torch.tensor(memory.peaks, dtype=torch.float64)
     tensors |= {"fine": memory.fine, "shown": memory.shown, "apart": memory.apart}
     metadata = {
         "format": FORMAT, "fingerprint": fingerprint, "count": str(memory.count), "notes": json.dumps(memory.notes),
@@ -78,7 +79,7 @@ def _checked(tensors: dict[str, Tensor], metadata: dict[str, str]) -> References
     """The memory of a file's tensors; raises KeyError, TypeError or ValueError when they cannot be one."""
     numbers = sorted(int(key.removeprefix("level")) for key in tensors if key.startswith("level"))
     levels = tuple(tensors[f"level{number}"] for number in numbers)
-    descriptors, normals = tensors["descriptors"], tensors["normals"]
+    descriptors, normals, peaks = tensors["descriptors"], tensors["normals"], tensors["peaks"]
     count, notes = int(metadata["count"]), json.loads(metadata["notes"])
     known, usual = float(json.loads(metadata["known"])), json.loads(metadata["usual"])
     usual = None if usual is None else float(usual)
@@ -86,7 +87,9 @@ def _checked(tensors: dict[str, Tensor], metadata: dict[str, str]) -> References
         raise ValueError("numbers that cannot be")
     whole = numbers == list(range(len(levels))) and levels and count >= 1
     shaped = whole and all(level.ndim == 4 and 1 <= len(level) == len(levels[0]) for level in levels)
-    if not shaped or descriptors.ndim != 2 or normals.ndim != 1 or not all(isinstance(note, str) for note in notes):
+    if not shaped or descriptors.ndim != 2 or normals.ndim != 1 or peaks.shape != normals.shape:
+        raise ValueError("tensors of another shape")
+    if not all(isinstance(note, str) for note in notes):
         raise ValueError("tensors of another shape")
     fine, shown = tensors["fine"], tensors["shown"]
     if (fine.ndim, shown.ndim, shown.dtype) != (4, 4, torch.uint8) or len(fine) != len(shown) or shown.shape[1] != 3:
@@ -94,10 +97,10 @@ def _checked(tensors: dict[str, Tensor], metadata: dict[str, str]) -> References
     apart = tensors["apart"]
     if apart.ndim != 4 or apart.shape[0] != apart.shape[1] or (len(apart) and len(apart) != len(fine)):
         raise ValueError("tensors of another shape")
-    floats = [*levels, descriptors, normals, fine, apart]
+    floats = [*levels, descriptors, normals, peaks, fine, apart]
     if not all(tensor.is_floating_point() and bool(tensor.isfinite().all()) for tensor in floats):
         raise ValueError("values that are not finite")
     return References(
         tuple(level.float() for level in levels), count, descriptors.float(), tuple(normals.tolist()), tuple(notes),
-        usual, known, fine.float(), shown, apart.float(),
+        usual, known, fine.float(), shown, apart.float(), tuple(peaks.tolist()),
     )  # fmt: skip

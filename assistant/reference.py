@@ -53,6 +53,7 @@ class References:
         count: how many pictures were given, >= 1; variants do not count.
         descriptors: [n, D] unit vectors, the pictures' pooled last level; [0, 0] when they are not kept.
         normals: fused image logits of the pictures, each held against the others; what a threshold is made from.
+        peaks: highest map logits of the same pictures against the others; what `Calibration.dimming` is made from.
         notes: what was noticed about the pictures, one sentence each.
         usual: mean `Residuals.top` of the pictures, each held against the others, 0..2; None for a single picture,
             of which nothing says how far apart two normal ones are.
@@ -74,6 +75,7 @@ class References:
     fine: Tensor = field(default_factory=lambda: torch.zeros(0, 0, 0, 0))
     shown: Tensor = field(default_factory=lambda: torch.zeros(0, 3, 0, 0, dtype=torch.uint8))
     apart: Tensor = field(default_factory=lambda: torch.zeros(0, 0, 0, 0))
+    peaks: tuple[float, ...] = ()
 
     @cached_property
     def spread(self) -> Tensor | None:

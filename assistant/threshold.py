@@ -19,6 +19,8 @@ DEFAULT_RATE = 0.05
 """False-alarm rate that is asked for when references are given and no rate is, 0..1."""
 LOWEST_RATE, HIGHEST_RATE = 0.001, 0.5
 """Rates that can be asked for: what lies beyond cannot be told from a handful of pictures."""
+LIT_RATE = 0.1
+"""Share of the normal pictures of a new product whose maps may be lit: twice DEFAULT_RATE, for light is a hint only."""
 PRIOR_WEIGHT = 8.0
 """How many normal pictures the stored spread within a product counts for."""
 

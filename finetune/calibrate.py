@@ -8,12 +8,15 @@ python -m finetune.calibrate words --data DIR         after the language stage
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from enum import StrEnum
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import torch
 import typer
 from sklearn.linear_model import LogisticRegression
 from tqdm import tqdm
@@ -21,19 +24,41 @@ from tqdm import tqdm
 from assistant.calibration import Calibration
 from assistant.command import run
 from assistant.errors import RecordError
+from assistant.familiar import WAYS, Familiar
 from assistant.inspector import Inspector
 from assistant.loading import compose
+from assistant.look_model import LookModel
 from assistant.profiles import read_profile
 from assistant.prompts import DEFAULT_QUESTION
 from assistant.reference import References
-from assistant.threshold import DEFAULT_RATE
+from assistant.threshold import DEFAULT_RATE, PRIOR_WEIGHT, Normals
 from assistant.weights import CALIBRATION_FILE, FAMILIAR_FILE
 from data.schema import Record
 from finetune.dataset import mask_at
-from finetune.known_products import look_at_record
+from finetune.known_products import (
+    OWN_SET,
+    balanced_points,
+    familiar_of,
+    look_at_record,
+    sets_of,
+    sides_alone,
+    steepness,
+)
 from finetune.leave_out import left_out_judges
+from finetune.new_products import measure_new, new_prior, trust_of
 from finetune.records import training_records, two_sided
-from finetune.references import calibrate_references
+from finetune.references import (
+    Held,
+    attained,
+    descriptors_of,
+    held_prior,
+    match_cut,
+    measure,
+    normals_of_sets,
+    prior_of,
+    scales_of,
+    sides_held,
+)
 
 LIT_NORMAL = 0.004
 """Mean share of a normal picture that may be lit, 0..1: normals stay dark."""
@@ -107,6 +132,73 @@ def calibrate_look(inspector: Inspector, records: list[Record]) -> Calibration:
         pixel_bias=-pixel_cut(normal, known),
         source=f"balanced point on {len(both)} held-out training pictures of {len(sets)} sets",
     )
+
+
+def calibrate_references(
+    inspector: Inspector,
+    held_out: Sequence[Record],
+    training: Sequence[Record],
+    judges: Sequence[tuple[tuple[str, ...], LookModel]] = (),
+) -> tuple[Calibration, Familiar, dict[str, dict[int, float]], dict[str, dict[int, float]]]:
+    """The calibration with all priors and the match cut, what is familiar, and what the thresholds attain.
+
+    Args:
+        inspector: of calibrated weights.
+        held_out: pictures that no weight was fitted on.
+        training: pictures of the whole training fold.
+        judges: of `leave_out.left_out_judges`, to say what normals of new products score; without any known ones do.
+
+    Returns:
+        (calibration, familiar, `attained` of known products, `attained` of new ones, empty without judges).
+    """
+    descriptors = descriptors_of(inspector, training)
+    inspector.familiar = familiar_of(descriptors)
+    alone, held = measure(inspector, held_out)
+    normal, new = prior_of(alone), measure_new(inspector, judges, training) if judges else []
+    held_scale, lone_scale = scales_of(normal, held)
+    names = [name for name in sets_of(descriptors) if name != OWN_SET]
+    scales = dict(zip(WAYS, (1.0, lone_scale, held_scale), strict=True))
+    sides = [sides_alone(inspector, held_out, names)]
+    sides += [sides_held(names, held, way, scales[way]) for way in WAYS[1:]]
+    counts = torch.tensor([len(normal) + len(odd) for normal, odd in sides[0].values()])
+    tipping = torch.stack([balanced_points(one) for one in sides], dim=1)
+    slope, lone_slope, held_slope = (steepness(one) for one in sides)
+    inspector.familiar = replace(
+        inspector.familiar, tipping=tipping, judged=counts, normals=normals_of_sets(names, alone, held, scales)
+    )
+    calibration = replace(
+        inspector.calibration, **named("normal", normal),
+        held_scale=held_scale, lone_scale=lone_scale,
+        held_weight=held_slope / slope, lone_weight=lone_slope / slope, match_cut=match_cut(descriptors),
+    )  # fmt: skip
+    calibration, rates = with_new(calibration, new or held, bool(new))
+    return calibration, inspector.familiar, attained(held), rates
+
+
+def with_new(
+    calibration: Calibration, held: Sequence[Held], new: bool
+) -> tuple[Calibration, dict[str, dict[int, float]]]:
+    """The calibration with what thresholds of new products beside references follow from, and what they attain.
+
+    Args:
+        calibration: with the scales of this command.
+        held: normal pictures of new products, or of known ones.
+        new: which of them; known ones stand in where nothing is known of new ones, and nothing is said of rates then.
+    """
+    prior = new_prior if new else held_prior
+    trust = trust_of(held) if new else PRIOR_WEIGHT
+    lone, several = (prior(held, lone=single) for single in (True, False))
+    dark = new_prior(held, lone=False, of=attrgetter("peaks")) if new else Normals(0.0, 0.0, 0.0)
+    return replace(
+        calibration, held_trust=trust,
+        **named("lone", lone, calibration.lone_scale), **named("held", several, calibration.held_scale),
+        **named("peak", dark),
+    ), attained(held, DEFAULT_RATE, new_prior, trust) if new else {}  # fmt: skip
+
+
+def named(name: str, prior: Normals, scale: float = 1.0) -> dict[str, float]:
+    """A prior under its names in `Calibration`, times a scale."""
+    return {f"{name}_{key}": scale * value for key, value in asdict(prior).items()}
 
 
 def calibrate_words(inspector: Inspector, records: list[Record]) -> Calibration:

@@ -6,7 +6,7 @@ python -m finetune.calibrate references --data DIR
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,16 +15,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from assistant.calibration import Calibration
-from assistant.familiar import WAYS, Familiar
+from assistant.familiar import WAYS
 from assistant.inspector import Inspector
-from assistant.look_model import LookModel
-from assistant.memory import Seen, assemble, describe, judged, see
+from assistant.memory import assemble, describe, judged, see
 from assistant.threshold import DEFAULT_RATE, PRIOR_WEIGHT, Normals, conformal_cut, gaussian_cut
 from data.photos import photographs
 from data.products import draw_product
 from data.schema import Record
-from finetune.known_products import OWN_SET, Sides, balanced_points, familiar_of, sets_of, sides_alone, steepness
+from finetune.known_products import OWN_SET, Sides
 
 SHOTS = (1, 2, 4, 8)
 """How many references are drawn."""
@@ -34,10 +32,6 @@ LEAST = 10
 """Normal pictures that a product needs to be measured on."""
 MOST = 24
 """Normal pictures of a product that are looked at."""
-MOST_NEW, PRODUCTS_NEW = 16, 3
-"""Normal pictures of a product that are looked at as of a new one, and products of a set."""
-TRUSTS = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0)
-"""Values of `Calibration.held_trust` that are tried."""
 WHOLE = 40
 """Pictures of a product and label whose descriptors are kept."""
 OWN = 60
@@ -57,6 +51,7 @@ class Held:
         known: logits of the references, each against the others.
         unseen: logits of other normal pictures.
         anomalous: logits of anomalous pictures, where they were looked at.
+        peaks: highest calibrated map logits of the pictures of `unseen`.
     """
 
     product: Product
@@ -64,6 +59,7 @@ class Held:
     known: tuple[float, ...]
     unseen: tuple[float, ...]
     anomalous: tuple[float, ...] = ()
+    peaks: tuple[float, ...] = ()
 
 
 def measure(
@@ -79,8 +75,6 @@ def measure(
         seeds: how often references are drawn.
         most: normal pictures of a product that are looked at.
     """
-    model, calibration, familiar = inspector.model.look_model, inspector.calibration, inspector.familiar
-    plain = replace(calibration, match_cut=0.0, held_scale=1.0, lone_scale=1.0)
     products: dict[Product, list[Record]] = defaultdict(list)
     anomalous: dict[Product, list[Record]] = defaultdict(list)
     for record in records:
@@ -93,30 +87,43 @@ def measure(
             [group[index].read_image() for index in rng.permutation(len(group))[:most]]
             for group in (normals, anomalous[product])
         )
-        size = inspector.processor.fit_size(pictures[0].shape[1], pictures[0].shape[0])
-        with torch.inference_mode():
-            seen = [see(model, inspector.processor.pixels(picture, size)) for picture in pictures]
-            alone[product] = [calibration.logit(_judged_alone(inspector, one)) for one in seen]
-            if len(seen) < LEAST:
-                continue
-            odd = [see(model, inspector.processor.pixels(picture, size)) for picture in others]
-            for shots in SHOTS:
-                for draw in range(seeds):
-                    order = rng.permutation(len(seen))
-                    chosen_few = [seen[i] for i in order[:shots]]
-                    memory = assemble(model, chosen_few, plain, range(1, shots + 1), familiar)
-                    unseen = [calibration.logit(judged(model, seen[i].features, memory)) for i in order[shots:]]
-                    known = tuple(calibration.logit(value) for value in memory.normals)
-                    against = odd if shots in JUDGED and not draw else []
-                    found = [calibration.logit(judged(model, one.features, memory)) for one in against]
-                    held.append(Held(product, shots, known, tuple(unseen), tuple(found)))
+        alone[product], found = measure_product(inspector, product, pictures, others, rng, seeds)
+        held += found
     return alone, held
 
 
-def _judged_alone(inspector: Inspector, seen: Seen) -> float:
-    model = inspector.model.look_model
-    output = model.decide(seen.features, model.compare(seen.features, None))
-    return float(output.score_logit[0])
+def measure_product(
+    inspector: Inspector,
+    product: Product,
+    pictures: Sequence[np.ndarray],
+    others: Sequence[np.ndarray],
+    rng: np.random.Generator,
+    seeds: int,
+) -> tuple[list[float], list[Held]]:
+    """As `measure`, of one product: normal pictures and others, anomalous ones, [H, W, 3] uint8 each."""
+    model, calibration, familiar = inspector.model.look_model, inspector.calibration, inspector.familiar
+    plain = replace(calibration, match_cut=0.0, held_scale=1.0, lone_scale=1.0)
+    size = inspector.processor.fit_size(pictures[0].shape[1], pictures[0].shape[0])
+    held: list[Held] = []
+    with torch.inference_mode():
+        seen = [see(model, inspector.processor.pixels(picture, size)) for picture in pictures]
+        alone = [calibration.logit(judged(model, one.features, None)[0]) for one in seen]
+        if len(seen) < LEAST:
+            return alone, held
+        odd = [see(model, inspector.processor.pixels(picture, size)) for picture in others]
+        for shots in SHOTS:
+            for draw in range(seeds):
+                order = rng.permutation(len(seen))
+                chosen_few = [seen[i] for i in order[:shots]]
+                memory = assemble(model, chosen_few, plain, range(1, shots + 1), familiar)
+                told = [judged(model, seen[i].features, memory) for i in order[shots:]]
+                unseen = tuple(calibration.logit(logit) for logit, _ in told)
+                known = tuple(calibration.logit(value) for value in memory.normals)
+                against = odd if shots in JUDGED and not draw else []
+                found = tuple(calibration.logit(judged(model, one.features, memory)[0]) for one in against)
+                peaks = tuple(peak + calibration.pixel_bias for _, peak in told)
+                held.append(Held(product, shots, known, unseen, found, peaks))
+    return alone, held
 
 
 def prior_of(groups: Mapping[Product, Sequence[float]]) -> Normals:
@@ -154,31 +161,6 @@ def scales_of(alone: Normals, held: Sequence[Held]) -> tuple[float, float]:
     return (min(1.0, without / scatter) if scatter else 1.0), min(1.0, without / math.hypot(lone.between, lone.within))
 
 
-def new_prior(held: Sequence[Held], *, lone: bool, without: str = "") -> Normals:
-    """As `held_prior`, but `within` is of pictures beside the same references: which ones are drawn matters more."""
-    drawn: dict[Product, list[float]] = defaultdict(list)
-    for one in held:
-        if one.product[0] != without and (one.shots == 1) is lone:
-            drawn[one.product].append(float(np.var(one.unseen, ddof=1)))
-    sets = Counter(dataset for dataset, _ in drawn)
-    prior = held_prior(held, lone=lone, without=without)
-    if not drawn:
-        return prior
-    weights = [1 / sets[dataset] for dataset, _ in drawn]
-    within = float(np.average([np.mean(values) for values in drawn.values()], weights=weights))
-    return replace(prior, within=max(within, 1e-4) ** 0.5)
-
-
-def trust_of(held: Sequence[Held], rate: float = DEFAULT_RATE) -> float:
-    """`Calibration.held_trust`, of TRUSTS, with which the rate of sets by the others' numbers is nearest to `rate`."""
-
-    def off(trust: float) -> float:
-        rates = attained(held, rate, new_prior, trust)["gaussian"]
-        return abs(float(np.mean([share for shots, share in rates.items() if shots > 1])) - rate)
-
-    return min(TRUSTS, key=off)
-
-
 def attained(
     held: Sequence[Held],
     rate: float = DEFAULT_RATE,
@@ -187,16 +169,19 @@ def attained(
 ) -> dict[str, dict[int, float]]:
     """False-alarm rate that each way of setting a threshold really has, {way: {shots: share}}, sets weighing the same.
 
-    The Gaussian's prior comes from the other sets each time; the conformal quantile needs two references.
+    The Gaussian's prior comes from the other sets each time, drawn products among them; the conformal quantile needs
+    two references.
 
     Args:
         held: of `measure`.
         rate: that is asked for.
-        prior: `held_prior` or `new_prior`.
+        prior: `held_prior` or `new_products.new_prior`.
         trust: as `Calibration.held_trust`.
     """
     found: dict[str, dict[int, dict[str, list[float]]]] = {"gaussian": {}, "conformal": {}}
     for one in held:
+        if one.product[0] == OWN_SET:  # takes of a drawn product differ less than pictures do
+            continue
         cuts = {
             "gaussian": gaussian_cut(
                 one.known,
@@ -312,85 +297,3 @@ def sides_held(sets: Sequence[str], held: Sequence[Held], way: str, scale: float
             [scale * value for one in mine for value in one.anomalous],
         )
     return sides
-
-
-def measure_new(
-    inspector: Inspector, judges: Sequence[tuple[tuple[str, ...], LookModel]], records: Sequence[Record]
-) -> list[Held]:
-    """`measure` of normal pictures of sets as new products, by weights that were kept from them.
-
-    Args:
-        inspector: of calibrated weights; it gets its own back.
-        judges: of `leave_out.left_out_judges`.
-        records: of the training fold.
-    """
-    own, familiar, inspector.familiar = inspector.model.look_model, inspector.familiar, None
-    gains = own.heatmap.references.state_dict()
-    held: list[Held] = []
-    try:
-        for unseen, judge in judges:
-            judge.config = own.config
-            judge.heatmap.references.load_state_dict(gains)  # chosen, not trained
-            inspector.model.look_model = judge.eval()
-            normals = _few([record for record in records if record.dataset in unseen and not record.label])
-            held += measure(inspector, normals, seeds=1, most=MOST_NEW)[1]
-    finally:
-        inspector.model.look_model, inspector.familiar = own, familiar
-    return held
-
-
-def _few(records: Sequence[Record]) -> list[Record]:
-    """Those of PRODUCTS_NEW products of each set, the ones with the most pictures."""
-    counts = Counter((record.dataset, record.category) for record in records)
-    chosen: dict[str, list[str]] = defaultdict(list)
-    for (dataset, category), _ in counts.most_common():
-        chosen[dataset] = (chosen[dataset] + [category])[:PRODUCTS_NEW]
-    return [record for record in records if record.category in chosen[record.dataset]]
-
-
-def calibrate_references(
-    inspector: Inspector,
-    held_out: Sequence[Record],
-    training: Sequence[Record],
-    judges: Sequence[tuple[tuple[str, ...], LookModel]] = (),
-) -> tuple[Calibration, Familiar, dict[str, dict[int, float]], dict[str, dict[int, float]]]:
-    """The calibration with all priors and the match cut, what is familiar, and what the thresholds attain.
-
-    Args:
-        inspector: of calibrated weights.
-        held_out: pictures that no weight was fitted on.
-        training: pictures of the whole training fold.
-        judges: of `leave_out.left_out_judges`, to say what normals of new products score; without any known ones do.
-
-    Returns:
-        (calibration, familiar, `attained` of known products, `attained` of new ones, empty without judges).
-    """
-    descriptors = descriptors_of(inspector, training)
-    inspector.familiar = familiar_of(descriptors)
-    alone, held = measure(inspector, held_out)
-    normal, new = prior_of(alone), measure_new(inspector, judges, training) if judges else []
-    held_scale, lone_scale = scales_of(normal, held)
-    prior = new_prior if new else held_prior
-    lone, against = (prior(new or held, lone=single) for single in (True, False))
-    trust = trust_of(new) if new else PRIOR_WEIGHT
-    names = [name for name in sets_of(descriptors) if name != OWN_SET]
-    scales = dict(zip(WAYS, (1.0, lone_scale, held_scale), strict=True))
-    sides = [sides_alone(inspector, held_out, names)]
-    sides += [sides_held(names, held, way, scales[way]) for way in WAYS[1:]]
-    counts = torch.tensor([len(normal) + len(odd) for normal, odd in sides[0].values()])
-    tipping = torch.stack([balanced_points(one) for one in sides], dim=1)
-    slope, lone_slope, held_slope = (steepness(one) for one in sides)
-    inspector.familiar = replace(
-        inspector.familiar, tipping=tipping, judged=counts, normals=normals_of_sets(names, alone, held, scales)
-    )
-    calibration = replace(
-        inspector.calibration,
-        normal_mean=normal.mean, normal_between=normal.between, normal_within=normal.within,
-        lone_mean=lone_scale * lone.mean, lone_between=lone_scale * lone.between,
-        lone_within=lone_scale * lone.within,
-        held_mean=held_scale * against.mean, held_between=held_scale * against.between,
-        held_within=held_scale * against.within,
-        held_scale=held_scale, lone_scale=lone_scale, held_trust=trust,
-        held_weight=held_slope / slope, lone_weight=lone_slope / slope, match_cut=match_cut(descriptors),
-    )  # fmt: skip
-    return calibration, inspector.familiar, attained(held), attained(new, DEFAULT_RATE, new_prior, trust) if new else {}

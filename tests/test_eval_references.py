@@ -21,7 +21,7 @@ from eval.held import Judge
 from eval.plain_maps import nearest_map, subspace_map
 from eval.products import draw, products_of, training_parts
 from eval.references import numbers, rows_of
-from finetune import calibrate
+from finetune import calibrate, new_products
 from finetune import references as fitting
 from finetune.calibrate import LEAST_WORD_SCALE, words_and_look
 from finetune.known_products import familiar_of
@@ -252,6 +252,8 @@ def test_fitting_references_on_a_tiny_set(data, monkeypatch):
 def test_what_new_products_score_comes_from_weights_that_were_kept_from_them(data, monkeypatch):
     for name, value in (("LEAST", 4), ("SHOTS", (1, 2)), ("JUDGED", (1, 2)), ("OWN", 2)):
         monkeypatch.setattr(fitting, name, value)
+    for name, value in (("MOST", 6), ("DRAWS", 1), ("OWN_PRODUCTS", 2)):
+        monkeypatch.setattr(new_products, name, value)
     records = [record for record in read_manifest(data) if record.dataset == "stripes"]
     inspector = tiny_inspector()
     own, judge = inspector.model.look_model, tiny_inspector().model.look_model
@@ -265,6 +267,7 @@ def test_what_new_products_score_comes_from_weights_that_were_kept_from_them(dat
     for way in ("held", "lone"):
         shift = 3 * inspector.calibration.score_scale * getattr(plain, f"{way}_scale")
         assert getattr(higher, f"{way}_mean") - getattr(plain, f"{way}_mean") == pytest.approx(shift, rel=1e-3)
+    assert plain.peak_within > 0 and higher.peak_mean == plain.peak_mean  # the map is the same
     assert higher.normal_mean == plain.normal_mean  # and what known products score is as it was
     assert torch.equal(same.normals.nan_to_num(), familiar.normals.nan_to_num())
 
@@ -297,26 +300,3 @@ def test_logits_that_scatter_more_with_references_are_scaled_down():
         fitting.Held(("set", "part"), 1, (), (0.1, -0.1)),
     ]
     assert fitting.scales_of(Normals(0.0, 0.6, 0.8), calm) == (1.0, 1.0)
-
-
-def test_of_a_new_product_what_pictures_beside_the_same_references_vary_by_is_its_spread():
-    drawn = [
-        Held((f"set{n}", "part"), 4, (middle,) * 3, (middle - 1.0, middle + 1.0))
-        for n in range(3)
-        for middle in (-5.0, 5.0)
-    ]
-    assert fitting.new_prior(drawn, lone=False).within == pytest.approx(2**0.5)
-    assert fitting.held_prior(drawn, lone=False).within > 4
-    assert fitting.new_prior(drawn, lone=False, without="set0").within == pytest.approx(2**0.5)
-    assert fitting.new_prior(drawn, lone=True) == fitting.held_prior(drawn, lone=True)  # nothing was measured
-
-
-def test_how_far_other_products_are_trusted_is_what_keeps_the_rate_best():
-    rng = np.random.default_rng(0)
-    held = [
-        Held((f"set{n}", "part"), 4, tuple(rng.normal(0, spread, 4)), tuple(rng.normal(0, spread, 40)))
-        for n in range(30)
-        for spread in (0.3, 3.0)[n % 2 : n % 2 + 1]
-    ]
-    off = {trust: abs(attained(held, 0.05, fitting.new_prior, trust)["gaussian"][4] - 0.05) for trust in fitting.TRUSTS}
-    assert fitting.trust_of(held) == min(off, key=off.get) and max(off.values()) > min(off.values())

@@ -112,7 +112,8 @@ def test_a_kept_memory_gives_the_same_look(tiny, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["good.safetensors"]
     read = tiny.load_references(tmp_path / "good.safetensors")
     assert same(held, read) and (held.count, held.normals, held.notes) == (read.count, read.normals, read.notes)
-    assert (held.usual, held.known) == (read.usual, read.known) and held.usual > 0
+    assert (held.usual, held.known, held.peaks) == (read.usual, read.known, read.peaks) and held.usual > 0
+    assert len(held.peaks) == 2
     one, other = tiny.look(picture(4), held), tiny.look(picture(4), read)
     assert (one.score, one.threshold, one.warnings) == (other.score, other.threshold, other.warnings)
 
