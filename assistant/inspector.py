@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from assistant.calibration import logit
 from assistant.clip_look import LooksAtClips
 from assistant.clip_words import clip_opening
 from assistant.configuration import SCORED
@@ -199,11 +200,15 @@ class Inspector(LooksAtClips):
         heatmap = self._heatmap(output.heatmap_logits, kept)
         regions = find_regions(heatmap, thumbnail, SUSPICIOUS, size, least)
         if memory and (level := self.calibration.dimming(memory.peaks, memory.known)):
-            dark = dimmed(output, level, tuple(self.processor.config.heatmap_config.cells))
-            darker = self._heatmap(dark.heatmap_logits, kept)
-            left = find_regions(darker, thumbnail, SUSPICIOUS, size, least)
-            if left or score < threshold:  # what is called has a place, even if normal pictures have brighter ones
-                output, heatmap, regions = dark, darker, left
+            lit = heatmap[heatmap >= SUSPICIOUS]
+            core = logit(float(np.median(lit))) if lit.size else level
+            for less in (level, min(level, core)):  # what is called has a place, even if normals have brighter ones
+                dark = dimmed(output, less, tuple(self.processor.config.heatmap_config.cells))
+                darker = self._heatmap(dark.heatmap_logits, kept)
+                left = find_regions(darker, thumbnail, SUSPICIOUS, size, least)
+                if left or score < threshold:
+                    output, heatmap, regions = dark, darker, left
+                    break
         for array in (heatmap, thumbnail):
             array.flags.writeable = False
         doubt = doubt_of(descriptor, memory, self.calibration, self.familiar)

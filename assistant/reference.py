@@ -33,6 +33,8 @@ TOP_SHARE = 0.02
 """Share of a picture's cells whose mean distance to the references speaks for the whole picture."""
 BULK = 0.75
 """Quantile of a picture's distances that says how far it is from its references as a whole."""
+PATCHES = 512
+"""Held against a picture at once: larger products leave holes in the memory that what is kept then stands between."""
 OWN_RADIUS = (3, 2, 1, 1)
 """Cells around a patch that show the same thing and are left out of its own picture, finest residual level first."""
 MIRRORED: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
@@ -289,7 +291,8 @@ def nearest_residual(unit: Tensor, known: Tensor) -> Tensor:
     patches = unit.flatten(1).T  # [N, C]
     best = unit.new_full((patches.shape[0],), -1.0)
     for picture in known:  # one by one: all products at once no longer fit the caches
-        best = torch.maximum(best, (patches @ picture.flatten(1)).amax(dim=1))
+        seen = picture.flatten(1)
+        best = torch.maximum(best, torch.cat([(some @ seen).amax(dim=1) for some in patches.split(PATCHES)]))
     return _distance(best).view(unit.shape[-2:])
 
 

@@ -82,6 +82,7 @@ def fit(
     hide_own: bool = False,
     average: bool = True,
     mix_style: bool = True,
+    changing: Iterable[str] = (),
 ) -> LookModel:
     """Trains the small parts of a model on cached features and returns it with averaged weights and without a tower.
 
@@ -91,8 +92,9 @@ def fit(
         without: sets to leave out of `files`.
         hide_own, average: what a choice is compared without, see `leave_out`.
         mix_style: as in `stage.LookStage`.
+        changing: as in `stage.BatchDataset`; of what is kept the model goes on saying what it says.
     """
-    stage = LookStage(model, mix_style)
+    stage = LookStage(model, mix_style, holding=bool(changing))
     kinds = model.config.heatmap_config.kinds
     averages = [Average(stage)] if average else []
     early = [EarlyStoppingCallback(PATIENCE)] if held else []
@@ -108,7 +110,7 @@ def fit(
             prediction_loss_only=True, report_to="none", seed=seed, disable_tqdm=False,
             train_sampling_strategy="sequential", label_names=["labels"],
         ),
-        train_dataset=BatchDataset(files, steps, kinds, without, seed, hide_own),
+        train_dataset=BatchDataset(files, steps, kinds, without, seed, hide_own, changing),
         eval_dataset=BatchDataset(held, len(held), kinds, without, seed, hide_own) if held else None,
         data_collator=only,
         callbacks=[*averages, *early, MarkComplete()],

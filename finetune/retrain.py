@@ -172,7 +172,7 @@ def retrain_look(
         shutil.rmtree(out / "look", ignore_errors=True)
         fit(
             model, files, [], out / "look", steps=steps, rate=rate, seed=seed, average=False, mix_style=False,
-            save_steps=steps,
+            save_steps=steps, changing={record.dataset for record in corrected},
         )  # fmt: skip
         model.eval()
         new = {name: value.clone() for name, value in model.state_dict().items() if name in old}

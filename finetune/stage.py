@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -29,6 +30,8 @@ from finetune.losses import dice_loss, focal_loss
 
 MAP_WEIGHT, DICE_WEIGHT, LEVEL_WEIGHT, SCORE_WEIGHT, KIND_WEIGHT = 20.0, 0.5, 5.0, 0.5, 0.3
 """Focal terms are means over mostly empty pictures, hence small; these bring all terms to the same order."""
+HOLD_WEIGHT = 1.0
+"""Of the mean square by which logits of kept pictures move."""
 FORGET = 0.3
 """Share of the referenced samples that are shown without their references, anew in each epoch."""
 AVERAGE_DECAY = 0.995
@@ -67,6 +70,7 @@ class BatchDataset(Dataset):
         without: sets whose samples are left out.
         seed: order of the files, and which samples lose their references.
         hide_own: without the residual of each picture against itself, to see what it is worth.
+        changing: sets that are learnt from, samples of others are marked as kept; () for all and no such mark.
     """
 
     def __init__(
@@ -77,8 +81,9 @@ class BatchDataset(Dataset):
         without: Iterable[str] = (),
         seed: int = 0,
         hide_own: bool = False,
+        changing: Iterable[str] = (),
     ) -> None:
-        self.hide_own = hide_own
+        self.hide_own, self.changing = hide_own, frozenset(changing)
         self.files, self.steps, self.without, self.seed = files, steps, frozenset(without), seed
         self.kinds = {name: number for number, name in enumerate(kinds)}
 
@@ -92,7 +97,10 @@ class BatchDataset(Dataset):
         rng = np.random.default_rng([self.seed, step, 3])
         rows = [row for row, origin in enumerate(batch.origins) if origin.dataset not in self.without]
         forget = [row for row in rows if rng.random() < FORGET]
-        tensors = as_tensors(choose(batch, rows or [0], forget), self.kinds)
+        chosen = choose(batch, rows or [0], forget)
+        tensors = as_tensors(chosen, self.kinds)
+        if self.changing:
+            tensors["kept"] = torch.tensor([float(one.dataset not in self.changing) for one in chosen.origins])
         if self.hide_own:
             hide_own_residual(tensors)
         return tensors
@@ -146,17 +154,29 @@ def mix_styles(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 class LookStage(nn.Module):
-    """LookModel's trained parts with the losses of stage 1; the tower's features come from files."""
+    """LookModel's trained parts with the losses of stage 1; the tower's features come from files.
 
-    def __init__(self, model: LookModel, mix_style: bool = True) -> None:
+    Args:
+        model: is trained.
+        mix_style: see `mix_styles`.
+        holding: samples come with a mark, and of those that are kept it learns to say what it says now, not what is
+            true (Li and Hoiem, "Learning without Forgetting", ECCV 2016, arXiv 1606.09282): what is known already keeps
+            the scores that its thresholds stand for.
+    """
+
+    def __init__(self, model: LookModel, mix_style: bool = True, holding: bool = False) -> None:
         super().__init__()
         self.model, self.mix_style = model, mix_style
         self.model.tower = nn.Identity()  # frozen and not called: checkpoints and averages go without it
+        self._before = (copy.deepcopy(model).eval(),) if holding else ()  # no part of what is trained and saved
 
     def forward(
-        self, target: Tensor, weight: Tensor, labels: Tensor, kinds: Tensor, **tensors: Tensor
-    ) -> dict[str, Tensor]:
-        """Target and weight [B, 1, H, W], labels and kinds [B], features and residuals -> {"loss": mean}."""
+        self, target: Tensor, weight: Tensor, labels: Tensor, kinds: Tensor, kept: Tensor | None = None,
+        **tensors: Tensor,
+    ) -> dict[str, Tensor]:  # fmt: skip
+        """Target and weight [B, 1, H, W], labels, kinds and kept [B], features and residuals -> {"loss": mean}."""
+        if self._before:
+            self.model.eval()  # dropout alone would move what is kept
         if self.training and self.mix_style and float(torch.rand(())) < STYLE_SHARE:
             tensors = mix_styles(tensors)
         output = self.judge(tensors)
@@ -169,6 +189,9 @@ class LookStage(nn.Module):
             loss = loss + LEVEL_WEIGHT / 4 * focal_loss(level.float(), wanted, F.adaptive_avg_pool2d(weight, size))
         for logit in (output.map_logit, output.selector_logit, output.score_logit):
             loss = loss + SCORE_WEIGHT * F.binary_cross_entropy_with_logits(logit.float(), labels, reduction="none")
+        if kept is not None:
+            loss = (1 - kept) * loss + kept * self._moved(output, tensors)
+            kinds = kinds.masked_fill(kept > 0, -1)
         loss = loss.mean()
         if (kinds >= 0).any():
             loss = loss + KIND_WEIGHT * F.cross_entropy(
@@ -176,8 +199,19 @@ class LookStage(nn.Module):
             )
         return {"loss": loss}
 
-    def judge(self, tensors: dict[str, Tensor]) -> LookOutput:
-        """Cached tensors of a batch -> LookOutput."""
+    def _moved(self, output: LookOutput, tensors: dict[str, Tensor]) -> Tensor:
+        """[B] how far map, image logits and kinds have moved from what the model said at first."""
+        (before,) = self._before
+        with torch.no_grad():
+            first = self.judge(tensors, before)
+        moved = (output.heatmap_logits - first.heatmap_logits).square().mean(dim=(1, 2, 3))
+        for name in ("map_logit", "selector_logit"):
+            moved = moved + (getattr(output, name) - getattr(first, name)).square()
+        kinds = F.kl_div(output.kind_logits.log_softmax(1), first.kind_logits.softmax(1), reduction="none").sum(dim=1)
+        return HOLD_WEIGHT * (moved + kinds)
+
+    def judge(self, tensors: dict[str, Tensor], model: LookModel | None = None) -> LookOutput:
+        """Cached tensors of a batch -> LookOutput of the model that is trained, or of another."""
         count = sum(name.startswith("level") for name in tensors)
         levels = tuple(  # channels last: a fifth faster on a CPU
             tensors[f"level{number}"].contiguous(memory_format=torch.channels_last) for number in range(count)
@@ -185,7 +219,7 @@ class LookStage(nn.Module):
         maps = tuple(tensors[f"residual{number}"] for number in range(count - 1))
         last = levels[-1]
         features = VisionFeatures(levels, last.flatten(2).transpose(1, 2), (last.shape[2], last.shape[3]))
-        return self.model.judge(features, Residuals(maps, tensors["difference"], tensors["given"]))
+        return (model or self.model).judge(features, Residuals(maps, tensors["difference"], tensors["given"]))
 
 
 class Average(TrainerCallback):

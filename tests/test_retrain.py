@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -21,11 +22,12 @@ from assistant.weights import CALIBRATION_FILE, FAMILIAR_FILE, LOOK_FILE
 from data.dials import draw_dial, draw_dials
 from data.schema import Record
 from finetune.corrected import CorrectedSamples, Figures, few, figures_of
-from finetune.features import Origin
+from finetune.dataset import LookDataset
+from finetune.features import Origin, make_features
 from finetune.recalibrate import Judged, recalibrated
 from finetune.retrain import better, holds, keep, main, mixture, read_corrections
-from finetune.stage import new_model
-from tests.tiny import tiny_config
+from finetune.stage import BatchDataset, LookStage, new_model
+from tests.tiny import tiny_config, tiny_model
 
 FLAT = Figures(0.8, 0.8, 0.8, 0.2, 0.3, 10)
 
@@ -100,6 +102,33 @@ def test_what_a_training_has_moved_the_calibration_follows() -> None:
     assert float(higher[1, 0]) > 0.5 and float(higher[1, 1]) == pytest.approx(float(higher[1, 0]))
     assert float(known.tipping.nan_to_num().min()) >= 0 and bool(known.tipping[1, 2].isnan())
     assert float(known.tipping[0, 0]) == 0  # a known product's threshold is never lowered
+
+
+def test_what_is_not_corrected_keeps_its_scores_while_corrections_are_learnt(tmp_path: Path) -> None:
+    model = tiny_model()[0].look_model
+    drawn = LookDataset([], model.config.vision_config, 8, batch=8, seed=0)
+    files = make_features(model, drawn, tmp_path)
+    whole = BatchDataset(files, 1, ["crack"], changing=["corrections"])[0]
+    assert whole["kept"].tolist() == [1.0] * 8 and "kept" not in BatchDataset(files, 1, ["crack"])[0]
+    first = LookStage(copy.deepcopy(model), mix_style=False, holding=True)
+    assert abs(first(**whole)["loss"].item()) < 1e-6  # nothing has moved yet
+    assert first.state_dict().keys() == LookStage(copy.deepcopy(model)).state_dict().keys()
+    half = whole | {"kept": torch.tensor([0.0, 1.0] * 4)}
+    moved, learnt = {}, {}
+    for holding in (True, False):
+        torch.manual_seed(0)
+        stage = LookStage(copy.deepcopy(model), mix_style=False, holding=holding).train()
+        before = stage.judge(whole).map_logit.detach()
+        steps = torch.optim.Adam([*stage.model.heatmap.parameters(), *stage.model.selector.parameters()], lr=3e-3)
+        for _ in range(12):
+            steps.zero_grad()
+            stage(**half if holding else half | {"kept": None})["loss"].backward()
+            steps.step()
+        away = stage.eval().judge(whole).map_logit.detach() - before
+        signs = 2 * whole["labels"] - 1
+        moved[holding], learnt[holding] = float(away[1::2].abs().mean()), float((away * signs)[::2].mean())
+    assert moved[True] < moved[False] / 2
+    assert learnt[True] > 0 < learnt[False]
 
 
 def test_a_mixture_lies_between() -> None:
