@@ -113,7 +113,7 @@ class Calibration:
         return sigmoid(gaussian_cut(held, rate, prior or self._normals(normals), trust))
 
     def dimming(self, peaks: Sequence[float], known: float) -> float:
-        """Logits, >= 0, by which maps are darkened, less where a called picture would go dark: half of its lit part stays.
+        """Logits, >= 0, by which maps are darkened, less where a called picture would go dark: half stays lit.
 
         Where a new product's own normal pictures light up, a place lit no brighter says nothing: of normals no more
         than LIT_RATE stay lit. Of a known product the stored tipping point holds, and with a single reference as well.

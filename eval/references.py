@@ -9,6 +9,7 @@ tower once and is compared with each reference once. One file a category, shots 
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -197,6 +198,8 @@ def main(
                     aside.replace(file)
                 kept.append({"category": category, **row})
                 bar.update()
+            del judge  # it and its caches hold one another: counting alone does not free its pictures
+            gc.collect()
     result = summary(kept)
     (out / "metrics.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     for table in tables(result):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from assistant.reference import (
     LEVEL_WEIGHTS,
+    PATCHES,
     VARIANTS,
     References,
     Residuals,
@@ -46,6 +48,15 @@ def test_the_nearest_patch_of_any_reference_counts(unit):
     blank[3] = 1
     assert nearest_residual(unit, blank[None]).min() == pytest.approx(2**0.5)
     assert nearest_residual(unit, torch.stack([blank, same])).max() < 1e-3
+
+
+def test_more_patches_than_are_taken_at_once_come_out_alike():
+    torch.manual_seed(1)
+    unit, known = torch.randn(4, 30, 31), torch.randn(3, 4, 20, 30)
+    assert PATCHES < 30 * 31 and (30 * 31) % PATCHES
+    unit, known = F.normalize(unit, dim=0), F.normalize(known, dim=1)
+    every = torch.cdist(unit.flatten(1).T, known.transpose(0, 1).flatten(1).T).amin(dim=1)
+    assert torch.allclose(nearest_residual(unit, known).flatten(), every, atol=1e-3)
 
 
 def test_in_place_a_shift_beyond_the_radius_is_seen(unit):
