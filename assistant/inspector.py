@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from assistant.asked import one_by_one
 from assistant.calibration import logit
 from assistant.clip_look import LooksAtClips
 from assistant.clip_words import clip_opening
@@ -32,7 +33,7 @@ from assistant.operating_point import operating_point
 from assistant.picture import picture_facts
 from assistant.processing import resize
 from assistant.profiles import read_profile
-from assistant.prompts import DEFAULT_QUESTION, asks_verdict, conversation, verdict_text
+from assistant.prompts import DEFAULT_QUESTION, asks_again, asks_verdict, conversation, verdict_text
 from assistant.reference import References
 from assistant.regions import MIN_AREA, find_regions
 from assistant.runtime import TextRuntime, TransformersRuntime
@@ -291,7 +292,7 @@ class Inspector(LooksAtClips):
             QuestionError: the question is empty or too long.
         """
         question = checked_question(question)
-        return self._stream(look, question, list(history)[-HISTORY_TURNS:], stop)
+        return self._answers(look, question, list(history)[-HISTORY_TURNS:], stop)
 
     def worded(self, look: Look, question: str) -> str:
         """The answer to a question that is not left to the language model, worded from the finding; "" for others."""
@@ -304,6 +305,16 @@ class Inspector(LooksAtClips):
                 return undecided_words(found.regions, look.evidence > 0, kinds, bool(look.doubt))
         answer = wording(question, look.clip is not None, look.doubt)
         return answer(self.finding(look, "")) if answer else ""
+
+    def _answers(
+        self, look: Look | None, question: str, history: list[tuple[str, str]], stop: threading.Event | None
+    ) -> Iterator[str]:
+        """Each question of a line in turn; without a look the line goes to the base chat model as it is."""
+        for number, one in enumerate(one_by_one(question) if look is not None else [question]):
+            if number:
+                yield " "
+            again = look is not None and asks_again(one)
+            yield from self._stream(look, DEFAULT_QUESTION if again else one, history, stop)
 
     def _stream(
         self, look: Look | None, question: str, history: list[tuple[str, str]], stop: threading.Event | None

@@ -193,12 +193,25 @@ _ASKS_VERDICT = re.compile(
 )
 
 
+_ASKS_AGAIN = re.compile(
+    r"\W*(?:(?:and|so|ok|okay|now)\W+)*(?:(?:what|how) about )?"
+    r"(?:it|this|that|here|now|again|same(?: question)?(?: again)?"
+    r"|(?:this|that|the (?:next|other|last))(?: one| picture| image| photo| part| piece| sample| clip| video)?)\W*",
+    re.IGNORECASE,
+)
+
+
+def asks_again(question: str) -> bool:
+    """Whether a question is no more than "And this?", as it is put with another picture: DEFAULT_QUESTION is meant."""
+    return _ASKS_AGAIN.fullmatch(question) is not None
+
+
 def asks_verdict(question: str) -> bool:
     """Whether a question asks if anything is wrong, or all is normal, with the picture as a whole.
 
     The answers to such questions begin with the verdict.
     """
-    return _ASKS_VERDICT.match(question) is not None and not places_in(question)
+    return asks_again(question) or (_ASKS_VERDICT.match(question) is not None and not places_in(question))
 
 
 def words_match_map(text: str, regions: Sequence[Region]) -> bool | None:

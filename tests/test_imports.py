@@ -16,7 +16,7 @@ LAYERS = [
         "media", "regions", "picture", "render", "prompts", "configuration", "calibration", "profiles", "weights",
         "entries", "fusion", "threshold", "familiar", "clip_decoder", "gauge", "suggest",
         "exchange", "clip_plan", "clip_gains", "spans", "motion", "alignment", "clip_words", "views", "tiling",
-        "versions", "corrections", "answer", "chart", "clip_answer", "worded", "in_place",
+        "versions", "corrections", "answer", "chart", "clip_answer", "worded", "asked", "in_place",
     },
     {"clip_reader", "sources", "clip_preview"},
     {"reference", "mutual", "batch_store", "memory_file"},
