@@ -26,12 +26,11 @@ def one_by_one(question: str) -> list[str]:
     Where something is belongs to the answer whether anything is wrong: asked after that, it is not asked again.
     """
     whole = question.strip()
-    parts = [part.strip(" ?.!") for part in _BETWEEN.split(whole)]
-    plain = len(whole) <= LONGEST and not re.search(r"[\n:()\"]", whole)
-    if not plain or not 1 < len(parts) <= MOST or not all(map(_QUESTION.match, parts[:1])):
+    if len(whole) > LONGEST or re.search(r"[\n:()\"]", whole):
         return [question]
-    if not all(map(_LAST.match, parts[1:])):
+    first, *rest = parts = [part.strip(" ?.!") for part in _BETWEEN.split(whole)]
+    if not 0 < len(rest) < MOST or not _QUESTION.match(first) or not all(map(_LAST.match, rest)):
         return [question]
-    if asks_verdict(parts[0]):
-        parts = [part for number, part in enumerate(parts) if not number or not asks_where(part)]
+    if asks_verdict(first):
+        parts = [first, *(part for part in rest if not asks_where(part))]
     return [f"{part[0].upper()}{part[1:]}?" for part in parts]
