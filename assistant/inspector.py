@@ -45,7 +45,7 @@ from assistant.types import MAX_MAP_SIDE, MAX_REFERENCES, SUSPICIOUS, Finding, L
 from assistant.verdict import finding_of
 from assistant.versions import resolved
 from assistant.views import as_views, one_of, views_of
-from assistant.worded import asks_where, undecided_words, unsure_place_words, wording
+from assistant.worded import asks_where, founded, undecided_words, unsure_place_words, wording
 
 MAX_WORDS = 120
 """Tokens of one answer."""
@@ -313,22 +313,21 @@ class Inspector(LooksAtClips):
         for number, one in enumerate(one_by_one(question) if look is not None else [question]):
             if number:
                 yield " "
-            again = look is not None and asks_again(one)
-            yield from self._stream(look, DEFAULT_QUESTION if again else one, history, stop)
+            asked = DEFAULT_QUESTION if look is not None and asks_again(one) else one
+            yield from self._stream(look, asked, history, stop)
 
     def _stream(
         self, look: Look | None, question: str, history: list[tuple[str, str]], stop: threading.Event | None
     ) -> Iterator[str]:
-        if look is not None and look.clip is not None and (said := clip_opening(look.clip, question)):
+        opening = clip_opening(look.clip, question) if look is not None and look.clip is not None else ""
+        if said := opening or (self.worded(look, question) if look is not None else ""):
             yield said  # measured: whether and when is not left to how words come out
-            return
-        if look is not None and (said := self.worded(look, question)):
-            yield said
             return
         ids, tokens = self.prompt(look, question, history)
         judged = look is not None and asks_verdict(question)
         bias = self.calibration.first_word_bias(look.evidence) if judged else 0.0
-        yield from self.runtime.stream(ids, tokens, max_words=MAX_WORDS, word_bias=bias, stop=stop)
+        words = self.runtime.stream(ids, tokens, max_words=MAX_WORDS, word_bias=bias, stop=stop)
+        yield from founded(words, look.kinds) if judged else words
 
     def prompt(
         self, look: Look | None, question: str, history: Sequence[tuple[str, str]]

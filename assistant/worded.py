@@ -9,7 +9,7 @@ Pure text: no tensors, no pictures.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from assistant.prompts import in_place, percent, places_in
 from assistant.types import Finding, Region, Verdict
@@ -173,6 +173,47 @@ def cause_words(finding: Finding) -> str:
         f"That cannot be told from the picture: what kind of defect it is stays unclear{likeliest}. How the part was "
         "made and handled would tell more."
     )
+
+
+_CAUSE = (
+    "likely cause", "a likely cause", "a possible cause", "the likely cause", "the most likely cause",
+    "it probably comes from", "it most likely comes from", "it likely comes from", "most likely it comes from",
+    "it was probably caused", "it may have been caused", "probably caused",
+)  # fmt: skip
+"""How sentences begin that name a cause."""
+
+
+def founded(pieces: Iterable[str], kinds: Sequence[tuple[str, float]]) -> Iterator[str]:
+    """Pieces of an answer; where no kind of defect is LIKELY, the sentences that name a cause are left out of it.
+
+    `cause_words` says a moment later that none can be told. A sentence is held back until it is known how it begins.
+
+    Args:
+        pieces: text as it comes.
+        kinds: of the look, the likeliest first.
+    """
+    if kinds and kinds[0][1] >= LIKELY:
+        yield from pieces
+        return
+    sentence, kept = "", None
+    for piece in pieces:
+        passed = ""
+        for letter in piece:
+            if letter.isspace() and sentence.endswith((".", "!", "?")):
+                sentence, kept = "", None
+            sentence += letter
+            if kept is None:
+                begun = sentence.lstrip().lower()
+                if begun.startswith(_CAUSE):
+                    kept = False
+                elif not any(cause.startswith(begun) for cause in _CAUSE):
+                    kept, passed = True, passed + sentence
+            elif kept:
+                passed += letter
+        if passed:
+            yield passed
+    if kept is None:
+        yield sentence
 
 
 _ASKS_WHERE = _question(

@@ -16,10 +16,12 @@ from assistant.worded import (
     asks_sure,
     asks_use,
     asks_where,
+    founded,
     sure_words,
     use_words,
     wording,
 )
+from data.phrases import ANSWERS
 
 
 @pytest.mark.parametrize(
@@ -162,6 +164,21 @@ def test_a_cause_is_named_only_of_a_kind_that_is_likely():
     unsure = worded("What caused it?", replace(found, verdict="unsure", kinds=(("scratch", 0.8),)))
     assert "is not sure" in unsure and "defect" not in unsure  # nothing is presumed that the verdict does not say
     assert wording("What caused it?", clip=True) is None
+
+
+@pytest.mark.parametrize("size", [1, 3, 200])
+def test_a_cause_is_left_out_of_an_answer_where_no_kind_is_likely(size: int) -> None:
+    said = "Yes, 2.5 % of it. It lies in the top left. Likely cause: a sharp edge. Most of it is dark. It"
+    without = "Yes, 2.5 % of it. It lies in the top left. Most of it is dark. It"
+    pieces = [said[start : start + size] for start in range(0, len(said), size)]
+    assert "".join(founded(pieces, [("scratch", 0.4), ("crack", 0.3)])) == without
+    assert "".join(founded(pieces, ())) == without
+    assert "".join(founded(pieces, [("scratch", 0.6)])) == said
+
+
+def test_every_sentence_that_is_taught_for_a_cause_is_known_as_one() -> None:
+    for phrase in ANSWERS["cause"]:
+        assert "".join(founded(["Yes. ", phrase], ())) == "Yes.", phrase
 
 
 def test_long_questions_are_read_at_once():
