@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 import timm
 import torch
+import torch.nn.functional as F
+from timm.layers import Conv2dSame
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -55,6 +57,7 @@ class TimmTower(nn.Module):
         Call it once, after the backbone has been filled; its tensors then have other names.
         """
         _fold(self.backbone)
+        _evenly_padded(self.backbone)
         self.backbone.requires_grad_(False).to(memory_format=torch.channels_last)
         return self
 
@@ -85,3 +88,26 @@ def _fold(module: nn.Module) -> None:
         else:
             _fold(child)
             convolution = None
+
+
+def _evenly_padded(module: nn.Module) -> None:
+    """Every convolution of stride 2 that copies its input into a larger one, to pad it at the end, pads by itself.
+
+    TensorFlow's padding of an even side has one row more after it than before it. With a first row of zeros in the
+    kernel the same comes from equal rows at both ends, which the convolution needs no copy for. Sides are even, for
+    they are multiples of the coarsest stride.
+    """
+    for name, child in list(module.named_children()):
+        size = child.kernel_size[0] if isinstance(child, Conv2dSame) else 0
+        if size % 2 and child.kernel_size == (size, size) and child.stride == (2, 2) and child.dilation == (1, 1):
+            even = nn.Conv2d(
+                child.in_channels, child.out_channels, size + 1, stride=2, padding=size // 2, groups=child.groups,
+                bias=child.bias is not None, dtype=child.weight.dtype,
+            )  # fmt: skip
+            with torch.no_grad():
+                even.weight.copy_(F.pad(child.weight, (1, 0, 1, 0)))
+                if child.bias is not None:
+                    even.bias.copy_(child.bias)
+            setattr(module, name, even)
+        else:
+            _evenly_padded(child)
