@@ -6,7 +6,7 @@ from typing import Any
 
 from transformers import AutoConfig, LlamaConfig, PreTrainedConfig
 
-MOST_MIRRORS = 4
+MOST_MIRRORS = MOST_TURNS = 4
 """A picture and its mirror images along both axes."""
 
 
@@ -89,6 +89,7 @@ SCORED = (
     "mirrors",
     "fusion_share",
     "oddness",
+    "turns",
     "registered_score",
     "registered_map",
     "misplaced_score",
@@ -109,6 +110,8 @@ class LookTwiceConfig(PreTrainedConfig):
         mirrors: how many mirror images a look is the mean of, itself included: 1 to 4, see `reference.mirrored`.
         fusion_share: how far the trained fusion counts in the image score beside the map alone, 0..1, chosen likewise.
         oddness: logits of the image score for each unit of `reference.oddness`, chosen by `finetune.image_score`.
+        turns: how many quarter turns odd patches are held against as well, 0 to 4, of pictures without references of a
+            product that the model has not learned from.
         registered_score, registered_map: logits of the image score and of the map for each unit of
             `registration.excess`, chosen by `finetune.registered`.
         misplaced_score, misplaced_map: the same for `in_place.out_of_place`, of products that the model has not learned
@@ -137,6 +140,7 @@ class LookTwiceConfig(PreTrainedConfig):
     mirrors: int = 1
     fusion_share: float = 1.0
     oddness: float = 0.0
+    turns: int = 0
     registered_score: float = 0.0
     registered_map: float = 0.0
     misplaced_score: float = 0.0
@@ -152,6 +156,8 @@ class LookTwiceConfig(PreTrainedConfig):
             self.text_config = LlamaConfig()
         if not 1 <= self.mirrors <= MOST_MIRRORS:
             raise ValueError(f"A look is the mean of 1 to {MOST_MIRRORS} mirror images, not of {self.mirrors}")
+        if not 0 <= self.turns <= MOST_TURNS:
+            raise ValueError(f"A picture is turned 0 to {MOST_TURNS} times, not {self.turns} times")
         super().__post_init__(**kwargs)
 
     @property

@@ -184,7 +184,7 @@ class Inspector(LooksAtClips):
             memory = self.remember(references)
         pixels = self.processor.pixels(frame.pixels)  # [1, 3, h, w]
         with torch.inference_mode():
-            output = self.model.look(pixels, memory)
+            output = self.model.look(pixels, memory, self.familiar.known if self.familiar else None)
             tiled = look_closer(self.model, self.processor, frame.pixels, output, boxes) if boxes else None
         output, least = (tiled.output, MIN_AREA * tiled.share) if tiled else (output, MIN_AREA)
         descriptor = F.normalize(output.tokens.seen, dim=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -27,6 +28,7 @@ from assistant.reference import (
     own_summary,
     residuals,
     top_mean,
+    turned,
 )
 from assistant.registration import excess, found_under, grey_of, laid_under, moved
 from assistant.vision import TimmTower, VisionFeatures
@@ -73,6 +75,10 @@ class LookTokens:
         return torch.cat(rows)[None]
 
 
+Known = Callable[[Tensor], float]
+"""How far a picture of a descriptor [1, D], a unit vector, is of a product that was learned from, 0..1."""
+
+
 @dataclass(frozen=True, eq=False)
 class LookOutput:
     """One look at B pictures.
@@ -115,7 +121,9 @@ class LookModel(PreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         """Modules initialise themselves when they are made."""
 
-    def forward(self, pixel_values: Tensor, references: References | None = None) -> LookOutput:
+    def forward(
+        self, pixel_values: Tensor, references: References | None = None, known: Known | None = None
+    ) -> LookOutput:
         """[B, 3, H, W] normalised pixels, sides multiples of the coarsest stride -> LookOutput.
 
         It is the mean over the pictures and their mirror images, as many as `config.mirrors`.
@@ -123,14 +131,30 @@ class LookModel(PreTrainedModel):
         Args:
             pixel_values: the pictures.
             references: of the one product that all B pictures show; see `remember`.
+            known: what is not known has its odd patches held against quarter turns of the picture too, if there are
+                no references; without it everything counts as known.
         """
-        features = self.see(pixel_values)
+        features = self.see(pixel_values, known if references is None else None)
         return self.decide(features, self.compare(features, references))
 
-    def see(self, pixel_values: Tensor) -> VisionFeatures:
-        """The tower's features of [B, 3, H, W], each picture followed by mirror images, `config.mirrors` in all."""
+    def see(self, pixel_values: Tensor, known: Known | None = None) -> VisionFeatures:
+        """The tower's features of [B, 3, H, W], each picture followed by mirror images, `config.mirrors` in all.
+
+        With `known` also of quarter turns, `config.turns` of each picture, if one of them shows a new product.
+        """
         features = self.tower(mirrored(pixel_values, self.config.mirrors))
-        return replace(features, grey=grey_of(pixel_values).cpu())
+        features = replace(features, grey=grey_of(pixel_values).cpu())
+        if known is None or not self.config.turns:
+            return features
+        seen = F.normalize(self._visual(features.levels[-1][:: self.config.mirrors]).mean(dim=1), dim=1)
+        new = torch.tensor([1 - known(one) for one in seen.cpu().split(1)]).to(seen)
+        if not bool(new.any()):
+            return features
+        return replace(features, new=new, turned=self.tower.early(turned(pixel_values, self.config.turns), ODD_LEVEL))
+
+    def _visual(self, last: Tensor) -> Tensor:
+        """The tower's last level [B, D, h, w] pooled to the cells of the visual tokens, [B, N, D]."""
+        return F.adaptive_avg_pool2d(last, tuple(self.config.visual_grid)).flatten(2).transpose(1, 2)
 
     def compare(self, features: VisionFeatures, references: References | None) -> Residuals:
         """Residuals of the pictures of `see` against references of the one product that all show."""
@@ -209,9 +233,16 @@ class LookModel(PreTrainedModel):
         return output
 
     def odd(self, features: VisionFeatures, differences: Residuals, mirrors: int) -> Tensor:
-        """`reference.oddness` of the pictures, [B]; each is followed by its mirror images, `mirrors` in all."""
-        own = differences.maps[ODD_LEVEL - 1][:, 0]
-        return oddness(features.levels[ODD_LEVEL], own, mirrors, OWN_RADIUS[ODD_LEVEL - 1])
+        """`reference.oddness` of the pictures, [B]; each is followed by its mirror images, `mirrors` in all.
+
+        Of a new product without references beside quarter turns too: what is known is judged best without.
+        """
+        level, own = features.levels[ODD_LEVEL], differences.maps[ODD_LEVEL - 1][:, 0]
+        beside = oddness(level, own, mirrors, OWN_RADIUS[ODD_LEVEL - 1])
+        if features.turned is None or features.new is None:
+            return beside
+        new = features.new * (1 - differences.given[::mirrors])
+        return beside + new * (oddness(level, own, mirrors, OWN_RADIUS[ODD_LEVEL - 1], features.turned) - beside)
 
     def remember(self, pixel_values: Tensor, features: VisionFeatures | None = None) -> References:
         """Features of normal pictures [K, 3, H, W] and of their mirror images.
@@ -256,9 +287,8 @@ class LookModel(PreTrainedModel):
             score = score + self.config.registered_score * top_mean(differences.registered, TOP_SHARE)
         if misplaced is not None:
             score = score + self.config.misplaced_score * top_mean(misplaced, SHARE)
-        visual = F.adaptive_avg_pool2d(features.levels[-1], tuple(self.config.visual_grid))  # [B, D, r, c]
         tokens = LookTokens(
-            visual=visual.flatten(2).transpose(1, 2),
+            visual=self._visual(features.levels[-1]),
             suspicious=selection.suspicious,
             map=map_summary(logits, head, tuple(self.config.heatmap_config.cells)),
             comparison=selection.comparison if bool(differences.given.any()) else None,

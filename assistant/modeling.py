@@ -13,7 +13,7 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from assistant.configuration import LookTwiceConfig
 from assistant.heatmap import MapTokens
-from assistant.look_model import TOKEN_KINDS, LookModel, LookOutput, LookTokens
+from assistant.look_model import TOKEN_KINDS, Known, LookModel, LookOutput, LookTokens
 from assistant.reference import References
 
 
@@ -82,9 +82,11 @@ class LookTwiceForConditionalGeneration(PreTrainedModel):
     prompts_as_ids = False
     """Prompts with a look go to the library's generate as embeddings, and do not come back."""
 
-    def look(self, pixel_values: Tensor, references: References | None = None) -> LookOutput:
+    def look(
+        self, pixel_values: Tensor, references: References | None = None, known: Known | None = None
+    ) -> LookOutput:
         """See `LookModel.forward`."""
-        return self.look_model(pixel_values, references)
+        return self.look_model(pixel_values, references, known)
 
     def look_each(self, pixel_values: Sequence[Tensor]) -> list[LookOutput]:
         """Looks (B = 1) at several pictures [1, 3, H, W] of one size, together."""

@@ -14,7 +14,7 @@ from assistant.anyres import Views, join_views, stitch
 from assistant.expert import ExpertSelector, ViewSelection
 from assistant.heatmap import HeatmapHead, score_fusion
 from assistant.kinds import KindHead
-from assistant.look_model import LookOutput
+from assistant.look_model import Known, LookOutput
 from assistant.onevision_config import OneVisionConfig
 from assistant.reference import VARIANTS, References, Residuals, mirrored, own_summary, residuals, top_mean
 from assistant.siglip import SiglipTower, ViewFeatures
@@ -200,8 +200,11 @@ class OneVision(nn.Module):
         wrapped = self.language_model
         return wrapped.get_base_model() if hasattr(wrapped, "get_base_model") else wrapped
 
-    def look(self, views: Views, references: References | None = None) -> LookOutput:
-        """See `OneVisionLook.forward`, for one picture; everything that comes out lies on the CPU in float32."""
+    def look(self, views: Views, references: References | None = None, known: Known | None = None) -> LookOutput:
+        """See `OneVisionLook.forward`, for one picture; everything that comes out lies on the CPU in float32.
+
+        What is `known` makes no difference here: views are not turned.
+        """
         (output,) = self.look_model(views, references)
         tokens = ViewTokens(**{name: value.cpu() for name, value in vars(output.tokens).items()})
         values = {n: v.float().cpu() for n, v in vars(output).items() if isinstance(v, Tensor)}

@@ -147,6 +147,16 @@ def mirrored(pixel_values: Tensor, variants: int = VARIANTS) -> Tensor:
     return torch.stack([mirror(pixel_values, number) for number in range(variants)], dim=1).flatten(0, 1)
 
 
+def turn(values: Tensor, number: int) -> Tensor:
+    """Quarter turn `number` of [.., H, W], 0 to VARIANTS - 1: that mirror image, rows and columns exchanged."""
+    return mirror(values, number).transpose(-1, -2)
+
+
+def turned(pixel_values: Tensor, turns: int) -> Tensor:
+    """The first quarter turns of pictures [K, 3, H, W], those of each picture in a row -> [turns K, 3, W, H]."""
+    return torch.stack([turn(pixel_values, number) for number in range(turns)], dim=1).flatten(0, 1)
+
+
 def directions(level: Tensor) -> Tensor:
     """[B, C, h, w] features -> unit vectors of the mean over each 3x3 neighbourhood."""
     return F.normalize(F.avg_pool2d(level, 3, stride=1, padding=1, count_include_pad=False), dim=1)
@@ -227,11 +237,11 @@ def own_residual(unit: Tensor, radius: int) -> Tensor:
     return _distance(best).mean(dim=1).view(height, width)
 
 
-def oddness(level: Tensor, own: Tensor, mirrors: int, radius: int) -> Tensor:
+def oddness(level: Tensor, own: Tensor, mirrors: int, radius: int, turns: Tensor | None = None) -> Tensor:
     """How far the oddest OWN_SHARE of a picture's patches are from their like -> [B], 0..2.
 
     As `own_residual`, with the picture's mirror images among what a patch is held against: what a symmetric product has
-    at its left it has at its right, and a defect has neither.
+    at its left it has at its right, and a defect has neither. So it is with quarter turns and a round product.
 
     Args:
         level: [mirrors B, C, h, w] features, each picture followed by its mirror images.
@@ -239,22 +249,28 @@ def oddness(level: Tensor, own: Tensor, mirrors: int, radius: int) -> Tensor:
             patches that are odd without them are looked at first, and more only until none of the rest can be odder.
         mirrors: how many rows belong to one picture.
         radius: that `own` was made with.
+        turns: [n B, C, w, h] features of the pictures' first quarter turns, those of each picture in a row.
     """
     height, width = level.shape[-2:]
     near, cells = _near(height, width, radius, level.device), torch.arange(height * width).view(height, width)
-    turned = [mirror(cells, number).flatten() for number in range(mirrors)]
+    lying = [mirror(cells, number).flatten() for number in range(mirrors)]
+    rows = directions(level).flatten(2).unflatten(0, (-1, mirrors))  # [B, mirrors, C, N]
+    if turns is not None:
+        more = directions(turns).flatten(2).unflatten(0, (len(rows), -1))
+        lying += [turn(cells, number).flatten() for number in range(more.shape[1])]
+        rows = torch.cat([rows, more], dim=1)
     count = max(1, round(height * width * OWN_SHARE))
     odd = []
-    for images, apart in zip(directions(level).unflatten(0, (-1, mirrors)), own[::mirrors].flatten(1), strict=True):
+    for images, apart in zip(rows, own[::mirrors].flatten(1), strict=True):
         order, taken = apart.argsort(descending=True), 0
         found = apart[:0]
         while taken < len(order) and (taken < count or found.topk(count).values[-1] < apart[order[taken]]):
             some = order[taken : taken + 4 * count]
-            patches = images[0].flatten(1)[:, some].T  # [n, C]
+            patches = images[0][:, some].T  # [n, C]
             likeness = [
                 # a mirror image shows the patch itself elsewhere, and it is left out there too
-                (patches @ image.flatten(1)).masked_fill_(near[some][:, turned[number]], -1.0)
-                for number, image in enumerate(images)
+                (patches @ image).masked_fill_(near[some][:, where], -1.0)
+                for where, image in zip(lying, images, strict=True)
             ]
             best = torch.cat(likeness, dim=1).topk(min(OWN_NEIGHBOURS, height * width), dim=1).values
             found, taken = torch.cat([found, _distance(best).mean(dim=1)]), taken + len(some)

@@ -24,12 +24,16 @@ class VisionFeatures:
         tokens: [B, N, D] final tokens, row by row.
         grid: (rows, columns) of the tokens; rows * columns = N.
         grey: [n, H, W] uint8 of `registration.grey_of`, of the pictures without their mirror images, where it was made.
+        new: [n] 0..1 how far each picture is of a product that the model has not learned from, where that was asked.
+        turned: [turns n, C, w, h] of level `reference.ODD_LEVEL` of the pictures' quarter turns, where one is new.
     """
 
     levels: tuple[Tensor, ...]
     tokens: Tensor
     grid: tuple[int, int]
     grey: Tensor | None = field(default=None, kw_only=True)
+    new: Tensor | None = field(default=None, kw_only=True)
+    turned: Tensor | None = field(default=None, kw_only=True)
 
 
 class TimmTower(nn.Module):
@@ -73,6 +77,14 @@ class TimmTower(nn.Module):
             levels = tuple(level.float().contiguous() for level in self.backbone(inputs))  # [B, C_l, H_l, W_l]
         last = levels[-1]
         return VisionFeatures(levels, last.flatten(2).transpose(1, 2), (last.shape[2], last.shape[3]))
+
+    def early(self, pixels: Tensor, level: int) -> Tensor:
+        """One of the levels of `forward` alone, [B, C_l, H_l, W_l]: what comes after it takes no time."""
+        backbone = self.backbone
+        stages = int(backbone.feature_info.module_name()[level].removeprefix("blocks.")) + 1
+        inputs = pixels.to(dtype=next(backbone.parameters()).dtype, memory_format=torch.channels_last)
+        with torch.no_grad():
+            return backbone.blocks[:stages](backbone.bn1(backbone.conv_stem(inputs))).float().contiguous()
 
 
 def _fold(module: nn.Module) -> None:

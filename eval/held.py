@@ -41,20 +41,23 @@ class Encoded:
         levels: of the tower, of the picture and the mirror images that a look is the mean of, in half precision, for
             they are many.
         own: of `compared.own_maps`.
-        grey: of `VisionFeatures`.
+        grey, new, turned: of `VisionFeatures`, the last one in half precision.
         mask: [h, w] bool, where it is known at most MAP_SIDE long with the picture's aspect, else None.
     """
 
     levels: tuple[Tensor, ...]
     own: tuple[Tensor, ...]
     grey: Tensor | None
+    new: Tensor | None
+    turned: Tensor | None
     mask: np.ndarray | None
 
     def whole(self) -> VisionFeatures:
         """The features in single precision."""
         levels = tuple(level.float() for level in self.levels)
-        last = levels[-1]
-        return VisionFeatures(levels, last.flatten(2).transpose(1, 2), tuple(last.shape[-2:]), grey=self.grey)
+        tokens, grid = levels[-1].flatten(2).transpose(1, 2), tuple(levels[-1].shape[-2:])
+        turned = self.turned if self.turned is None else self.turned.float()
+        return VisionFeatures(levels, tokens, grid, grey=self.grey, new=self.new, turned=turned)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,10 +96,12 @@ class Judge:
 
     def _encode(self, record: Record) -> Encoded:
         with torch.inference_mode():
-            features = self.model.see(self.inspector.processor.pixels(record.read_image()))
+            familiar, pixels = self.inspector.familiar, self.inspector.processor.pixels(record.read_image())
+            features = self.model.see(pixels, familiar.known if familiar else None)
             half = tuple(level.half() for level in features.levels)
             own = own_maps([level.float() for level in half[1:]])
-        return Encoded(half, own, features.grey, _small_mask(record))
+        turned = features.turned if features.turned is None else features.turned.half()
+        return Encoded(half, own, features.grey, features.new, turned, _small_mask(record))
 
     def _see(self, record: Record) -> Seen:
         with torch.inference_mode():

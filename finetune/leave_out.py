@@ -70,7 +70,7 @@ class Fold(StrEnum):
 
 
 def judge(model: LookModel, records: list[Record], hide_own: bool = False) -> list[dict[str, float | str | None]]:
-    """Scores of pictures, looked at as in use: the mean over mirror images, odd patches counted.
+    """Scores of pictures, looked at as new ones in use: the mean over mirror images, odd patches counted.
 
     Args:
         model: with its tower.
@@ -87,7 +87,7 @@ def judge(model: LookModel, records: list[Record], hide_own: bool = False) -> li
     sight = PlainSight(model.config.vision_config)
     for record in tqdm(records, desc="judge", unit="picture"):
         with torch.inference_mode():
-            features = model.see(sight.pixels(record.read_image()))
+            features = model.see(sight.pixels(record.read_image()), lambda descriptor: 0.0)  # all are new to it
             differences = model.compare(features, None)
             if hide_own:
                 hide_own_residual({f"residual{number}": maps for number, maps in enumerate(differences.maps)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ from finetune.image_score import (
     OTHER,
     SHARES,
     TIE,
+    TURNS,
     Judged,
     best_score,
     mean_auroc,
@@ -196,19 +198,28 @@ def test_odd_patches_are_found_though_most_are_not_looked_at():
 
 def test_the_score_is_the_best_by_all_judges():
     rng = np.random.default_rng(0)
-    helped = [Judged(label, rng.normal(), rng.normal(), 0.1 * rng.normal() + 0.2 * label) for label in (0, 1) * 200]
-    drawn = [Judged(label, rng.normal(), rng.normal() + 3 * label, 0.1 * rng.normal()) for label in (0, 1) * 200]
-    scores = {(OTHER, "a"): helped, (KNOWN, "b"): drawn, (KNOWN, "normals only"): [Judged(0, 1.0, 1.0, 1.0)]}
-    (share, gain), table = best_score(scores)
-    assert share == 0 and 0 < gain < GAINS[-1] and {pair for pair, _ in table} == set(SHARES)
-    means = {pair: float(np.mean(list(one.values()))) for pair, one in table.items()}
-    assert means[share, gain] == max(means[pair] for pair in means if pair[0] == share) >= max(means.values()) - TIE
-    tied = [Judged(one.label, one.drawn, one.drawn, one.odd) for one in drawn]  # the layer says what the map says
+
+    def one(label: int, drawn: float, odd: float) -> Judged:
+        turned = {turns: 0.1 * rng.normal() + odd * label * (turns == TURNS[1]) for turns in TURNS[1:]}
+        return Judged(label, rng.normal(), rng.normal() + drawn, {TURNS[0]: 0.1 * rng.normal()} | turned)
+
+    helped = [one(label, 0.0, 0.2) for label in (0, 1) * 200]  # by the first number of turns
+    drawn = [one(label, 3.0 * label, 0.0) for label in (0, 1) * 200]
+    scores = {(OTHER, "a"): helped, (KNOWN, "b"): drawn, (KNOWN, "normals only"): [one(0, 1.0, 1.0)]}
+    (share, gain, turns), table = best_score(scores)
+    assert share == 0 and 0 < gain < GAINS[-1] and turns == TURNS[1] and {found for found, *_ in table} == set(SHARES)
+    means = {choice: float(np.mean(list(found.values()))) for choice, found in table.items()}
+    rivals = [means[choice] for choice in means if (choice[0], choice[2]) == (share, turns)]
+    assert means[share, gain, turns] == max(rivals) >= max(means.values()) - TIE
+    tied = [Judged(row.label, row.drawn, row.drawn, row.odd) for row in drawn]  # the layer says what the map says
     assert best_score({(KNOWN, "b"): tied})[0][0] == 0
-    assert table[0.0, GAINS[-1]][KNOWN] < table[0.0, 0.0][KNOWN] and table[1.0, 0.0][KNOWN] < table[0.0, 0.0][KNOWN]
-    assert np.isnan(mean_auroc(scores, LEFT_OUT, share, gain))
-    assert helped[1].score(0.25, 2.0) == pytest.approx(
-        0.25 * helped[1].layer + 0.75 * helped[1].drawn + 2 * helped[1].odd
+    same = [replace(row, odd=dict.fromkeys(TURNS, row.odd[turns])) for row in helped]
+    assert best_score({(OTHER, "a"): same})[0][2] == 0  # turns that say nothing take no time
+    assert table[0.0, GAINS[-1], 0][KNOWN] < table[0.0, 0.0, 0][KNOWN]
+    assert table[1.0, 0.0, 0][KNOWN] < table[0.0, 0.0, 0][KNOWN]
+    assert np.isnan(mean_auroc(scores, LEFT_OUT, share, gain, turns))
+    assert helped[1].score(0.25, 2.0, 2) == pytest.approx(
+        0.25 * helped[1].layer + 0.75 * helped[1].drawn + 2 * helped[1].odd[2]
     )
 
 
