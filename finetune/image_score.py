@@ -106,14 +106,21 @@ def mean_auroc(scores: Scores, who: str, share: float, gain: float, turns: int) 
 def best_score(scores: Scores) -> tuple[Choice, Table]:
     """What has the best mean over the judges, and what each choice gives by judge.
 
-    Of what is as good as the best, to TIE, it is the best one with the least share and then the fewest turns.
+    Share and gain are chosen without turns, for these serve new products alone: of what is as good as the best, to TIE,
+    the best one with the least share. Beside them, the fewest turns that are as good as the best.
     """
     judges = sorted({who for who, _ in scores})
     choices = itertools.product(SHARES, GAINS, TURNS)
     table = {choice: {who: mean_auroc(scores, who, *choice) for who in judges} for choice in choices}
     means = {choice: float(np.nanmean(list(found.values()))) for choice, found in table.items()}
-    good = [choice for choice in means if means[choice] >= max(means.values()) - TIE]
-    return min(good, key=lambda choice: (choice[0], choice[2], -means[choice])), table
+    still = [choice for choice in means if not choice[2]]
+    most = max(means[choice] for choice in still)
+    share, gain, _ = min(
+        (choice for choice in still if means[choice] >= most - TIE), key=lambda choice: (choice[0], -means[choice])
+    )
+    beside = [(share, gain, turns) for turns in TURNS]
+    most = max(means[choice] for choice in beside)
+    return next(choice for choice in beside if means[choice] >= most - TIE), table
 
 
 def judged(judge: Judge, features: VisionFeatures, label: int) -> Judged:
