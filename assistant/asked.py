@@ -29,7 +29,8 @@ def one_by_one(question: str) -> list[str]:
     if len(whole) > LONGEST or re.search(r"[\n:()\"]", whole):
         return [question]
     first, *rest = parts = [part.strip(" ?.!") for part in _BETWEEN.split(whole)]
-    if not 0 < len(rest) < MOST or not _QUESTION.match(first) or not all(map(_LAST.match, rest)):
+    begins = _QUESTION.match(first) or asks_where(first)
+    if not 0 < len(rest) < MOST or not begins or not all(map(_LAST.match, rest)):
         return [question]
     if asks_verdict(first):
         parts = [first, *(part for part in rest if not asks_where(part))]

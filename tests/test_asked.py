@@ -20,6 +20,7 @@ from tests.tiny import tiny_inspector
         ("What is this, is it a scratch?", ["What is this?", "Is it a scratch?"]),
         ("What do you see and why?", ["What do you see?", "Why?"]),
         ("Is there anything wrong and where is it?", ["Is there anything wrong?"]),
+        ("Where exactly, and what should I do?", ["Where exactly?", "What should I do?"]),
         ("What is it? How large is it? What caused it?", ["What is it?", "How large is it?", "What caused it?"]),
     ],
 )
