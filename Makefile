@@ -22,7 +22,7 @@ lint: .venv/ready-dev
 bench: .venv/ready
 	$(BIN)/python -m eval.bench --profile $(PROFILE)
 
-# All stages, in order, under 3 hours on 2 cores. A stopped run goes on where it was. How clips are weighed is fitted before
+# All stages, in order, hours on 2 cores. A stopped run goes on where it was. How clips are weighed is fitted before
 # the language model learns to speak of them.
 # Each later look run brings fresh samples, seen once; the mean of the last three is kept, and then how far odd patches
 # and references count is chosen on sets that a judge never saw.

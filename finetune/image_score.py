@@ -29,14 +29,13 @@ from tqdm import tqdm
 
 from assistant.command import run
 from assistant.errors import RecordError
-from assistant.look_model import Known
 from assistant.profiles import read_profile
 from assistant.vision import VisionFeatures
 from data.products import PRODUCTS
 from data.schema import Record
 from finetune.fusion import Judge, shipped, stranger_of
 from finetune.gain_cases import own_product
-from finetune.leave_out import left_out_judges
+from finetune.leave_out import as_new, left_out_judges
 from finetune.records import training_records, two_sided
 from finetune.stage import rewrite_config
 
@@ -54,7 +53,6 @@ SCENES = 2
 """Drawn products of each family."""
 FIRST_DRAWN = 1000
 """Number of the first of them; `finetune.fusion` is fitted on other ones."""
-NEW: Known = lambda descriptor: 0.0  # noqa: E731  a judge that knows the product is given what was seen without turns
 KNOWN, OTHER, LEFT_OUT, DRAWN = "known", "new to the other profile", "left out of a training", "drawn products"
 
 
@@ -163,7 +161,7 @@ def main(
         if record.split == "calibrate":
             mine.append((KNOWN, model))
         with torch.inference_mode():
-            features = model.see(sight.pixels(record.read_image()), NEW) if mine else None
+            features = model.see(sight.pixels(record.read_image()), as_new) if mine else None
             for who, judge in mine:
                 seen = replace(features, turned=None) if who == KNOWN else features
                 scores[who, record.dataset].append(judged(judge, seen, record.label))
@@ -171,7 +169,7 @@ def main(
     for number in tqdm(range(SCENES * len(PRODUCTS)), desc="drawn products"):
         for picture in own_product(FIRST_DRAWN + number, PRODUCTS[number % len(PRODUCTS)])[0]:
             with torch.inference_mode():
-                features = model.see(sight.pixels(picture.pixels), NEW)
+                features = model.see(sight.pixels(picture.pixels), as_new)
                 for place, judge in enumerate(strangers):
                     scores[DRAWN, f"{number}, judge {place}"].append(judged(judge, features, picture.label))
     (share, gain, turns), table = best_score(scores)

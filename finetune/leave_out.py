@@ -22,6 +22,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 from sklearn.metrics import roc_auc_score
+from torch import Tensor
 from tqdm import tqdm
 
 from assistant.command import run
@@ -69,6 +70,11 @@ class Fold(StrEnum):
     report = "val"
 
 
+def as_new(descriptor: Tensor) -> float:
+    """How far a picture of this descriptor is of a known product, of a judge to whom all are new: 0."""
+    return 0.0
+
+
 def judge(model: LookModel, records: list[Record], hide_own: bool = False) -> list[dict[str, float | str | None]]:
     """Scores of pictures, looked at as new ones in use: the mean over mirror images, odd patches counted.
 
@@ -87,7 +93,7 @@ def judge(model: LookModel, records: list[Record], hide_own: bool = False) -> li
     sight = PlainSight(model.config.vision_config)
     for record in tqdm(records, desc="judge", unit="picture"):
         with torch.inference_mode():
-            features = model.see(sight.pixels(record.read_image()), lambda descriptor: 0.0)  # all are new to it
+            features = model.see(sight.pixels(record.read_image()), as_new)
             differences = model.compare(features, None)
             if hide_own:
                 hide_own_residual({f"residual{number}": maps for number, maps in enumerate(differences.maps)})
