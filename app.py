@@ -64,11 +64,6 @@ def build(desk: Desk, learning: bool = True) -> Page:
         # undo what the visitor has done meanwhile: followed a link, begun to write.
         nothing = {parts.status: gr.skip()}
 
-        def refused() -> dict[Any, Any]:
-            """Say that an answer is running; it and what is written stay as they are."""
-            gr.Warning(BUSY)
-            return nothing
-
         def chat(message: dict[str, Any] | None, talk: Talk | None, rules: str | None = None) -> Changes:
             """Answer a message of text and an upload, or several views of one object; first comes the conversation."""
             files, talk = list((message or {}).get("files") or []), talk or Talk(desk)
@@ -81,9 +76,6 @@ def build(desk: Desk, learning: bool = True) -> Page:
         def example(talk: Talk | None, event: gr.SelectData) -> Changes:
             """Look at the example that was clicked, under its own references, and ask its questions."""
             talk, chosen = talk or Talk(desk), examples()[event.index]
-            if talk.busy:
-                yield refused()
-                return
             if talk.references or chosen.references:
                 talk.clear_references()
                 talk.add_references([read_file(file) for file in chosen.references], lent=bool(chosen.references))
@@ -112,8 +104,7 @@ def build(desk: Desk, learning: bool = True) -> Page:
 
         def ask_anew(talk: Talk | None, text: str | None, rules: str | None) -> Changes:
             if talk is not None and talk.busy:
-                yield refused()
-                return
+                raise gr.Error(BUSY, print_exception=False)
             last = talk.take_back() if talk is not None else None
             if last is not None:
                 yield from turn(talk, last.question if text is None else text, lambda: last.media, rules)
@@ -134,11 +125,9 @@ def build(desk: Desk, learning: bool = True) -> Page:
             """
             talk = talk or Talk(desk)
             if talk.busy:
-                yield refused()
-                return
+                raise gr.Error(BUSY, print_exception=False)
             parts.rules.take(talk, rules)
             talk.busy = True
-            yield {parts.box: None}  # taken; what is written from here on is the visitor's next question
             try:
                 yield from answer(talk, text, given)
             except Exception as error:
@@ -148,7 +137,12 @@ def build(desk: Desk, learning: bool = True) -> Page:
             finally:
                 talk.busy = False
             if not talk.closed:
-                end = {parts.chatbot: talk.messages, parts.talk: talk, parts.status: render.status_html("")}
+                end = {
+                    parts.chatbot: talk.messages,
+                    parts.box: None,
+                    parts.talk: talk,
+                    parts.status: render.status_html(""),
+                }
                 yield {**end, **parts.chips.show(talk)}
                 yield nothing
 
@@ -163,7 +157,7 @@ def build(desk: Desk, learning: bool = True) -> Page:
                     talk.say("user", render.escape(text[:MAX_QUESTION]))
             talk.stop = threading.Event()
             state = render.status_html("waiting" if desk.loaded.done() else "loading")
-            begun = {parts.chatbot: talk.messages, parts.talk: talk, parts.status: state}
+            begun = {parts.chatbot: talk.messages, parts.box: None, parts.talk: talk, parts.status: state}
             yield {**begun, **parts.chips.show(None)}
             reply: dict[str, Any] | None = None
             cut, before = False, talk.shown
@@ -269,17 +263,16 @@ def build(desk: Desk, learning: bool = True) -> Page:
             yield nothing
 
         quiet: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": AT_ONCE}
-        # The library drops without a word what comes while the same event is being answered, unless it is told not to.
-        each: dict[str, Any] = {"trigger_mode": "multiple", **quiet}
         hidden: dict[str, Any] = {"api_visibility": "undocumented"}  # programs are offered one endpoint
         asked = [parts.talk, parts.rules.box]
-        parts.box.submit(chat, [parts.box, *asked], parts.changing, api_name="chat", **hidden, **each)
-        parts.gallery.select(example, [parts.talk], parts.changing, api_visibility="private", **each)
+        parts.box.submit(chat, [parts.box, *asked], parts.changing, api_name="chat", **hidden, **quiet)
+        parts.gallery.select(example, [parts.talk], parts.changing, api_visibility="private", **quiet)
         parts.stop.click(stop, [parts.talk], None, queue=False, api_name="stop", **hidden)
         for chip in parts.chips.buttons:
-            chip.click(suggested, [chip, *asked], parts.changing, api_visibility="private", **each)
-        parts.chatbot.retry(again, asked, parts.changing, api_visibility="private", **each)
-        parts.chatbot.edit(edit, asked, parts.changing, api_visibility="private", **each)
+            chip.click(suggested, [chip, *asked], parts.changing, api_visibility="private", **quiet)
+        parts.chatbot.retry(again, asked, parts.changing, api_visibility="private", **quiet)
+        parts.chatbot.edit(edit, asked, parts.changing, api_visibility="private", **quiet)
+        each: dict[str, Any] = {"trigger_mode": "multiple", **quiet}  # also while another click is being answered
         parts.chatbot.select(choose, [parts.talk], parts.panel, api_visibility="private", **each)
         parts.views.wire(parts.talk, lambda: Talk(desk), parts.overlay, parts.show_exchange, parts.panel)
         parts.clip.wire(parts.talk, parts.show_exchange, parts.panel, parts.still)
