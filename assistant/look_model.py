@@ -31,7 +31,7 @@ from assistant.reference import (
     turned,
 )
 from assistant.registration import excess, found_under, grey_of, laid_under, moved
-from assistant.vision import TimmTower, VisionFeatures
+from assistant.vision import TimmTower, VisionFeatures, describe
 
 TOKEN_KINDS = ("visual", "suspicious", "map", "comparison")
 """Fields of LookTokens in the order of the configuration's `placeholder_ids`."""
@@ -146,15 +146,11 @@ class LookModel(PreTrainedModel):
         features = replace(features, grey=grey_of(pixel_values).cpu())
         if known is None or not self.config.turns:
             return features
-        seen = F.normalize(self._visual(features.levels[-1][:: self.config.mirrors]).mean(dim=1), dim=1)
+        seen = describe(features.tokens[:: self.config.mirrors], features.grid, self.config.visual_grid)
         new = torch.tensor([1 - known(one) for one in seen.cpu().split(1)]).to(seen)
         if not bool(new.any()):
             return features
         return replace(features, new=new, turned=self.tower.early(turned(pixel_values, self.config.turns), ODD_LEVEL))
-
-    def _visual(self, last: Tensor) -> Tensor:
-        """The tower's last level [B, D, h, w] pooled to the cells of the visual tokens, [B, N, D]."""
-        return F.adaptive_avg_pool2d(last, tuple(self.config.visual_grid)).flatten(2).transpose(1, 2)
 
     def compare(self, features: VisionFeatures, references: References | None) -> Residuals:
         """Residuals of the pictures of `see` against references of the one product that all show."""
@@ -238,11 +234,12 @@ class LookModel(PreTrainedModel):
         Of a new product without references beside quarter turns too: what is known is judged best without.
         """
         level, own = features.levels[ODD_LEVEL], differences.maps[ODD_LEVEL - 1][:, 0]
-        beside = oddness(level, own, mirrors, OWN_RADIUS[ODD_LEVEL - 1])
+        terms = level, own, mirrors, OWN_RADIUS[ODD_LEVEL - 1]
         if features.turned is None or features.new is None:
-            return beside
+            return oddness(*terms)
         new = features.new * (1 - differences.given[::mirrors])
-        return beside + new * (oddness(level, own, mirrors, OWN_RADIUS[ODD_LEVEL - 1], features.turned) - beside)
+        turned_too = oddness(*terms, features.turned)
+        return turned_too if bool((new == 1).all()) else torch.lerp(oddness(*terms), turned_too, new)
 
     def remember(self, pixel_values: Tensor, features: VisionFeatures | None = None) -> References:
         """Features of normal pictures [K, 3, H, W] and of their mirror images.
@@ -287,8 +284,9 @@ class LookModel(PreTrainedModel):
             score = score + self.config.registered_score * top_mean(differences.registered, TOP_SHARE)
         if misplaced is not None:
             score = score + self.config.misplaced_score * top_mean(misplaced, SHARE)
+        visual = F.adaptive_avg_pool2d(features.levels[-1], tuple(self.config.visual_grid))  # [B, D, r, c]
         tokens = LookTokens(
-            visual=self._visual(features.levels[-1]),
+            visual=visual.flatten(2).transpose(1, 2),
             suspicious=selection.suspicious,
             map=map_summary(logits, head, tuple(self.config.heatmap_config.cells)),
             comparison=selection.comparison if bool(differences.given.any()) else None,

@@ -16,7 +16,7 @@ from assistant.familiar import Familiar
 from assistant.look_model import LookModel, LookOutput
 from assistant.reference import VARIANTS, References, Residuals, apart
 from assistant.types import Look
-from assistant.vision import VisionFeatures
+from assistant.vision import VisionFeatures, describe
 
 MAX_ROWS = 32
 """Pictures and variants of pictures whose patches are kept: the distances to a row take 20 MB and 2 ms a look."""
@@ -54,15 +54,6 @@ def see(model: LookModel, pixels: Tensor) -> Seen:
     # outside of the device
     described = describe(features.tokens[:1], features.grid, model.config.visual_grid).cpu()
     return Seen(features, model.remember(pixels, features), described)
-
-
-def describe(tokens: Tensor, grid: tuple[int, int], pooled: Sequence[int]) -> Tensor:
-    """What a whole picture looks like: final tokens [B, N, D] on a grid -> [B, D] unit vectors.
-
-    Pooled in the cells of `pooled` first, as the look's visual tokens are, so that both give the same.
-    """
-    square = tokens.transpose(1, 2).unflatten(2, grid)
-    return F.normalize(F.adaptive_avg_pool2d(square, tuple(pooled)).mean(dim=(2, 3)), dim=1)
 
 
 def assemble(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import timm
@@ -34,6 +35,15 @@ class VisionFeatures:
     grey: Tensor | None = field(default=None, kw_only=True)
     new: Tensor | None = field(default=None, kw_only=True)
     turned: Tensor | None = field(default=None, kw_only=True)
+
+
+def describe(tokens: Tensor, grid: tuple[int, int], pooled: Sequence[int]) -> Tensor:
+    """What a whole picture looks like: final tokens [B, N, D] on a grid -> [B, D] unit vectors.
+
+    Pooled in the cells of `pooled` first, as the look's visual tokens are, so that both give the same.
+    """
+    square = tokens.transpose(1, 2).unflatten(2, grid)
+    return F.normalize(F.adaptive_avg_pool2d(square, tuple(pooled)).mean(dim=(2, 3)), dim=1)
 
 
 class TimmTower(nn.Module):
