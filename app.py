@@ -57,25 +57,33 @@ def build(desk: Desk, learning: bool = True) -> Page:
     """The page for one model; with `learning` its visitors may keep corrections and choose the model."""
     with Page(title="LookTwice", analytics_enabled=False, delete_cache=(600, 3600)) as page:
         with gr.Tab("Chat"):
-            parts = Parts(desk.profile, learning)
+            parts = Parts(desk, learning)
         with gr.Tab("Folder"):
             build_tab(desk, is_upload, BROKEN)
         # The library sends a generator's last step once more when it ends. Were there something in that step, it would
         # undo what the visitor has done meanwhile: followed a link, begun to write.
         nothing = {parts.status: gr.skip()}
 
-        def chat(message: dict[str, Any] | None, talk: Talk | None, rules: str | None = None) -> Changes:
+        def refused() -> dict[Any, Any]:
+            """Say that an answer is running; it and what is written stay as they are."""
+            gr.Warning(BUSY)
+            return nothing
+
+        def chat(message: dict[str, Any] | None, talk: Talk, rules: str | None = None) -> Changes:
             """Answer a message of text and an upload, or several views of one object; first comes the conversation."""
-            files, talk = list((message or {}).get("files") or []), talk or Talk(desk)
+            files = list((message or {}).get("files") or [])
             text = str((message or {}).get("text") or "").strip()
             if files and talk.lent and not talk.busy:
                 talk.clear_references()  # an example's say nothing about what the visitor has brought
                 yield parts.show_references(talk)
             yield from turn(talk, text, lambda: read_message(files, talk.views), rules)
 
-        def example(talk: Talk | None, event: gr.SelectData) -> Changes:
+        def example(talk: Talk, event: gr.SelectData) -> Changes:
             """Look at the example that was clicked, under its own references, and ask its questions."""
-            talk, chosen = talk or Talk(desk), examples()[event.index]
+            chosen = examples()[event.index]
+            if talk.busy:
+                yield refused()
+                return
             if talk.references or chosen.references:
                 talk.clear_references()
                 talk.add_references([read_file(file) for file in chosen.references], lent=bool(chosen.references))
@@ -86,63 +94,61 @@ def build(desk: Desk, learning: bool = True) -> Page:
                 if talk.stop.is_set() or talk.closed:
                     return
 
-        def suggested(question: str, talk: Talk | None, rules: str | None = None) -> Changes:
+        def suggested(question: str, talk: Talk, rules: str | None = None) -> Changes:
             """Ask a suggested question."""
             yield from turn(talk, question, lambda: None, rules)
 
-        def again(talk: Talk | None, rules: str | None = None) -> Changes:
+        def again(talk: Talk, rules: str | None = None) -> Changes:
             """Ask the last question again."""
             yield from ask_anew(talk, None, rules)
 
-        def edit(talk: Talk | None, event: gr.EditData, rules: str | None = None) -> Changes:
+        def edit(talk: Talk, event: gr.EditData, rules: str | None = None) -> Changes:
             """Ask the last question in other words; an older one stays as it is."""
-            if talk is None or talk.busy or talk.exchange_of(int(event.index)) is not talk.exchanges[-1]:
+            if talk.busy or not talk.exchanges or talk.exchange_of(int(event.index)) is not talk.exchanges[-1]:
                 gr.Info("Only the last question can be changed.")
-                yield {parts.chatbot: talk.messages if talk else []}
+                yield {parts.chatbot: talk.messages}
             else:
                 yield from ask_anew(talk, str(event.value).strip(), rules)
 
-        def ask_anew(talk: Talk | None, text: str | None, rules: str | None) -> Changes:
-            if talk is not None and talk.busy:
-                raise gr.Error(BUSY, print_exception=False)
-            last = talk.take_back() if talk is not None else None
+        def ask_anew(talk: Talk, text: str | None, rules: str | None) -> Changes:
+            if talk.busy:
+                yield refused()
+                return
+            last = talk.take_back()
             if last is not None:
                 yield from turn(talk, last.question if text is None else text, lambda: last.media, rules)
 
-        def choose(talk: Talk | None, event: gr.SelectData) -> dict[Any, Any]:
+        def choose(talk: Talk, event: gr.SelectData) -> dict[Any, Any]:
             """Show the evidence of the exchange that a message belongs to."""
             index = event.index[0] if isinstance(event.index, list | tuple) else event.index
-            exchange = talk.exchange_of(int(index)) if talk is not None else None
+            exchange = talk.exchange_of(int(index))
             if exchange is None or exchange.look is None:
                 return {parts.verdict: gr.skip()}
             talk.show(exchange)
             return parts.show_exchange(talk, exchange)
 
-        def turn(talk: Talk | None, text: str, given: Given, rules: str | None = None) -> Changes:
+        def turn(talk: Talk, text: str, given: Given, rules: str | None = None) -> Changes:
             """One question: what changes on the page, step by step, and whatever happens an end.
 
             The rules come with the question: an event of their box may be on its way still.
             """
-            talk = talk or Talk(desk)
-            if talk.busy:
-                raise gr.Error(BUSY, print_exception=False)
-            parts.rules.take(talk, rules)
-            talk.busy = True
+            if not talk.take_turn():
+                yield refused()
+                return
             try:
+                parts.rules.take(talk, rules)
+                yield {parts.box: None}  # taken; what is written from here on is the visitor's next question
                 yield from answer(talk, text, given)
+            except gr.Error:  # of the rules: nothing was asked
+                raise
             except Exception as error:
                 if not isinstance(error, LookTwiceError):
                     log.exception("a turn failed")
                 talk.say("assistant", render.escape(str(error) if isinstance(error, LookTwiceError) else BROKEN))
             finally:
-                talk.busy = False
+                talk.end_turn()
             if not talk.closed:
-                end = {
-                    parts.chatbot: talk.messages,
-                    parts.box: None,
-                    parts.talk: talk,
-                    parts.status: render.status_html(""),
-                }
+                end = {parts.chatbot: talk.messages, parts.talk: talk, parts.status: render.status_html("")}
                 yield {**end, **parts.chips.show(talk)}
                 yield nothing
 
@@ -157,7 +163,7 @@ def build(desk: Desk, learning: bool = True) -> Page:
                     talk.say("user", render.escape(text[:MAX_QUESTION]))
             talk.stop = threading.Event()
             state = render.status_html("waiting" if desk.loaded.done() else "loading")
-            begun = {parts.chatbot: talk.messages, parts.box: None, parts.talk: talk, parts.status: state}
+            begun = {parts.chatbot: talk.messages, parts.talk: talk, parts.status: state}
             yield {**begun, **parts.chips.show(None)}
             reply: dict[str, Any] | None = None
             cut, before = False, talk.shown
@@ -198,43 +204,37 @@ def build(desk: Desk, learning: bool = True) -> Page:
                         talk.shown = exchange
                         yield parts.show_finding(talk, event.finding) if known else parts.show_exchange(talk, exchange)
 
-        def add(files: list[Any] | None, talk: Talk | None) -> dict[Any, Any]:
+        def add(files: list[Any] | None, talk: Talk) -> dict[Any, Any]:
             """Hold the conversation's looks against these normal pictures too, at most eight in all."""
-            talk = talk or Talk(desk)
             try:
                 talk.add_references(read_uploads(files or []))
             except LookTwiceError as error:
                 gr.Warning(render.plain(str(error)))
             return parts.show_references(talk)
 
-        def clear(talk: Talk | None) -> dict[Any, Any]:
+        def clear(talk: Talk) -> dict[Any, Any]:
             """Hold the conversation's looks against nothing any more."""
-            talk = talk or Talk(desk)
             talk.clear_references()
             return parts.show_references(talk)
 
-        def allow(percent: float | None, talk: Talk | None) -> Talk:
+        def allow(percent: float | None, talk: Talk) -> Talk:
             """Set the threshold by a false-alarm rate in percent; 0 leaves it to the assistant."""
-            talk = talk or Talk(desk)
             try:
                 talk.ask_for(percent / 100 if percent else None)
             except LookTwiceError as error:
                 raise gr.Error(str(error), print_exception=False) from None
             return talk
 
-        def stop(talk: Talk | None) -> None:
+        def stop(talk: Talk) -> None:
             """End the running answer at its next word."""
-            if talk is not None:
-                talk.stop.set()
+            talk.stop.set()
 
-        def new(talk: Talk | None) -> dict[Any, Any]:
+        def new(talk: Talk) -> dict[Any, Any]:
             """Forget everything and begin again."""
-            if talk is not None:
-                talk.closed = True
-                talk.stop.set()
+            talk.closed = True
+            talk.stop.set()
             fresh = Talk(desk)
-            if talk is not None:
-                fresh.opacity, fresh.views = talk.opacity, talk.views  # slider and check box stay where they are
+            fresh.opacity, fresh.views = talk.opacity, talk.views  # slider and check box stay where they are
             return {
                 **parts.show_references(fresh),
                 **parts.views.show(None),
@@ -265,19 +265,20 @@ def build(desk: Desk, learning: bool = True) -> Page:
         quiet: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": AT_ONCE}
         hidden: dict[str, Any] = {"api_visibility": "undocumented"}  # programs are offered one endpoint
         asked = [parts.talk, parts.rules.box]
-        parts.box.submit(chat, [parts.box, *asked], parts.changing, api_name="chat", **hidden, **quiet)
+        # The library drops without a word what comes while the same event is being answered, unless it is told not to.
+        each: dict[str, Any] = {"trigger_mode": "multiple", **quiet}
+        parts.box.submit(chat, [parts.box, *asked], parts.changing, api_name="chat", **hidden, **each)
         parts.gallery.select(example, [parts.talk], parts.changing, api_visibility="private", **quiet)
         parts.stop.click(stop, [parts.talk], None, queue=False, api_name="stop", **hidden)
         for chip in parts.chips.buttons:
             chip.click(suggested, [chip, *asked], parts.changing, api_visibility="private", **quiet)
         parts.chatbot.retry(again, asked, parts.changing, api_visibility="private", **quiet)
         parts.chatbot.edit(edit, asked, parts.changing, api_visibility="private", **quiet)
-        each: dict[str, Any] = {"trigger_mode": "multiple", **quiet}  # also while another click is being answered
         parts.chatbot.select(choose, [parts.talk], parts.panel, api_visibility="private", **each)
-        parts.views.wire(parts.talk, lambda: Talk(desk), parts.overlay, parts.show_exchange, parts.panel)
+        parts.views.wire(parts.talk, parts.overlay, parts.show_exchange, parts.panel)
         parts.clip.wire(parts.talk, parts.show_exchange, parts.panel, parts.still)
         for drawer in (parts.rules, parts.settings.several):
-            drawer.wire(parts.talk, lambda: Talk(desk), hidden | quiet)
+            drawer.wire(parts.talk, hidden | quiet)
         panel = [*parts.panel, *parts.chips.buttons]
         strip = [parts.talk, parts.drop, parts.strip, parts.held]
         parts.report.wire(desk, parts.talk)

@@ -12,7 +12,7 @@ from assistant import render
 from assistant.answer import in_parts
 from assistant.clip_answer import clip_in_parts
 from assistant.clip_preview import OpenedClip
-from assistant.desk import MAX_HELD, Talk
+from assistant.desk import MAX_HELD, Desk, Talk
 from assistant.exchange import Exchange, linked
 from assistant.gauge import gauge_html
 from assistant.prompts import DEFAULT_QUESTION, MAX_QUESTION
@@ -68,19 +68,18 @@ def worded(talk: Talk, exchange: Exchange) -> str:
     return linked(render.escape(exchange.answer.strip()), look.regions if look is not None else (), exchange.number)
 
 
-def forget(talk: Talk | None) -> None:
+def forget(talk: Talk) -> None:
     """Called when a visitor has gone: the running answer ends, and nothing of it is shown any more."""
-    if talk is not None:
-        talk.closed = True
-        talk.stop.set()
+    talk.closed = True
+    talk.stop.set()
 
 
 class Parts:
     """The page's components, laid out; the order of `changing` is the order of results for API clients."""
 
-    def __init__(self, profile: str = "embedded", learning: bool = True) -> None:
+    def __init__(self, desk: Desk, learning: bool = True) -> None:
         self.correct = Correct() if learning else None
-        self.talk = gr.State(None, time_to_live=KEPT_S, delete_callback=forget)
+        self.talk = gr.State(Talk(desk), time_to_live=KEPT_S, delete_callback=forget)
         self.views = Views()
         self.clip = ClipPanel()
         self.report = ReportPanel()
@@ -91,7 +90,7 @@ class Parts:
         with gr.Row():
             with gr.Column(scale=5, min_width=300):
                 self._build_chat()
-                self.settings = Settings(profile, learning)
+                self.settings = Settings(desk.profile, learning)
                 self.rate, self.rules = self.settings.rate, self.settings.rules
             with gr.Column(scale=5, min_width=300, elem_id="evidence"):
                 self._build_evidence()

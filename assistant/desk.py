@@ -221,7 +221,6 @@ class Talk:
         opacity: of the heatmap on the page, 0..1.
         focus: number of the region that the page shows among its surroundings darkened, 0 for none.
         exchanges: the questions so far with what came of them, oldest first.
-        busy: whether an answer is running.
         closed: whether the visitor has begun anew elsewhere, so that nothing of this may be shown any more.
     """
 
@@ -239,7 +238,25 @@ class Talk:
         self.rules, self.views = "", False
         self._new_terms = False
         self.stop = threading.Event()
-        self.busy = self.closed = False
+        self.closed = False
+        self._turn = threading.Lock()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Talk:
+        """A new conversation: the library gives every visitor a copy of the page's first one."""
+        return Talk(self._desk)
+
+    @property
+    def busy(self) -> bool:
+        """Whether an answer is running."""
+        return self._turn.locked()
+
+    def take_turn(self) -> bool:
+        """Whether an answer may run now: then no other one may until `end_turn`."""
+        return self._turn.acquire(blocking=False)
+
+    def end_turn(self) -> None:
+        """The answer has ended."""
+        self._turn.release()
 
     def session(self) -> Session:
         """The session, begun with the first question, under the newest terms.

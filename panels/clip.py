@@ -103,9 +103,9 @@ class ClipPanel:
             still: those of them that change with the key frame alone.
         """
 
-        def jump(here: Talk | None, event: gr.SelectData) -> dict[Any, Any]:
+        def jump(here: Talk, event: gr.SelectData) -> dict[Any, Any]:
             number, span = (int(one) for one in event.index)
-            exchange = here.exchange(number) if here is not None else None
+            exchange = here.exchange(number)
             if exchange is None or exchange.look is None or exchange.look.clip is None:
                 raise gr.Error("This clip is no longer kept: show it again.", print_exception=False)
             known = here.shown is not None and here.shown.look is exchange.look
@@ -116,8 +116,8 @@ class ClipPanel:
             # the player is left as it is: given anew it would begin at the beginning
             return {part: value for part, value in found.items() if part in still or part is self.keys}
 
-        def choose(here: Talk | None, event: gr.SelectData) -> dict[Any, Any]:
-            if here is None or here.shown is None or here.shown.look is None:
+        def choose(here: Talk, event: gr.SelectData) -> dict[Any, Any]:
+            if here.shown is None or here.shown.look is None:
                 return {self.keys: gr.skip()}
             here.show(here.shown, int(event.index))
             found = shows(here, here.shown)

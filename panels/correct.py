@@ -45,7 +45,7 @@ class Correct:
     def wire(self, talk: gr.State) -> None:
         """What a choice shows, and what the button keeps."""
 
-        def choose(kind: str | None, here: Talk | None) -> dict[Any, Any]:
+        def choose(kind: str | None, here: Talk) -> dict[Any, Any]:
             exchange = _shown(here)
             clip = exchange is not None and exchange.look.clip is not None
             picture = exchange.look.thumbnail if exchange and kind == "missed" and not clip else None
@@ -57,7 +57,7 @@ class Correct:
             }
 
         def keep(
-            kind: str | None, drawing: dict[str, Any] | None, words: str, product: str, agreed: bool, here: Talk | None
+            kind: str | None, drawing: dict[str, Any] | None, words: str, product: str, agreed: bool, here: Talk
         ) -> dict[Any, Any]:
             """Keep one correction of the picture whose evidence is shown."""
             try:
@@ -79,9 +79,9 @@ class Correct:
         self.save.click(keep, given, [self.told, self.kind, self.editor, self.words], concurrency_limit=4, **quiet)
 
 
-def _shown(here: Talk | None) -> Exchange | None:
+def _shown(here: Talk) -> Exchange | None:
     """The exchange whose evidence stands on the page, None without a look."""
-    exchange = here.shown if here is not None else None
+    exchange = here.shown
     return exchange if exchange is not None and exchange.look is not None else None
 
 

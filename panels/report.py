@@ -32,11 +32,11 @@ class ReportPanel:
     def wire(self, desk: Desk, talk: gr.State) -> None:
         """What a click does."""
 
-        def make(here: Talk | None) -> Any:
+        def make(here: Talk) -> Any:
             """Write the conversation as HTML, PDF, findings.json, coco.json and masks.zip."""
             from assistant.report import report_of, write_report  # imaging libraries that the page can start without
 
-            if here is None or not any(each.answer or each.finding for each in here.exchanges):
+            if not any(each.answer or each.finding for each in here.exchanges):
                 raise gr.Error(NOTHING, print_exception=False)
             folder = Path(tempfile.mkdtemp(prefix="report-", dir=get_upload_folder()))
             try:

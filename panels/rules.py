@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
@@ -38,12 +37,11 @@ class Rules:
         except LookTwiceError as error:
             raise gr.Error(str(error), print_exception=False) from None
 
-    def wire(self, talk: gr.State, begin: Callable[[], Talk], quiet: dict[str, Any]) -> None:
+    def wire(self, talk: gr.State, quiet: dict[str, Any]) -> None:
         """What is written holds from the next question on; drafted rules that stay as they are do not count as own."""
 
-        def rule(text: str, here: Talk | None) -> Talk:
+        def rule(text: str, here: Talk) -> Talk:
             """Hold clips against these rules of normality from now on."""
-            here = here or begin()
             self.take(here, text)
             return here
 

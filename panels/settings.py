@@ -40,7 +40,7 @@ class Settings:
     def wire(self, desk: Desk, talk: gr.State) -> None:
         """Another choice loads that model; when it cannot be loaded the old one goes on answering."""
 
-        def switch(model: str, here: Talk | None) -> Any:
+        def switch(model: str, here: Talk) -> Any:
             try:
                 if model not in [name for _, name in models(desk.model)]:
                     raise LookTwiceError("There is no such model.")

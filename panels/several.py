@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
@@ -27,12 +27,11 @@ class Several:
             elem_id="several",
         )  # fmt: skip
 
-    def wire(self, talk: gr.State, begin: Callable[[], Talk], quiet: dict[str, Any]) -> None:
+    def wire(self, talk: gr.State, quiet: dict[str, Any]) -> None:
         """What is chosen holds from the next message on."""
 
-        def choose(views: bool, here: Talk | None) -> Talk:
+        def choose(views: bool, here: Talk) -> Talk:
             """Take several pictures in one message for views of one object, or refuse them."""
-            here = here or begin()
             here.views = bool(views)
             return here
 

@@ -81,7 +81,6 @@ class Views:
     def wire(
         self,
         talk: gr.State,
-        begin: Callable[[], Talk],
         overlay: gr.Image,
         shows: Callable[[Talk, Exchange], dict[Any, Any]],
         out: list[Any],
@@ -90,21 +89,19 @@ class Views:
 
         Args:
             talk: the conversation; its `shown` is the exchange whose evidence stands on the page.
-            begin: a new conversation, for those who move the slider before they ask.
             overlay: the heatmap's picture.
             shows: a conversation, one of its exchanges -> what the page shows of it.
             out: every component of that.
         """
 
-        def fade(percent: float, here: Talk | None) -> dict[Any, Any]:
-            here = here or begin()
+        def fade(percent: float, here: Talk) -> dict[Any, Any]:
             here.opacity = min(100.0, max(0.0, float(percent))) / 100
             look = here.picture
             return {talk: here} if look is None else {talk: here, overlay: drawn(here, look)}
 
-        def follow(here: Talk | None, event: gr.SelectData) -> dict[Any, Any]:
+        def follow(here: Talk, event: gr.SelectData) -> dict[Any, Any]:
             number, spot = event.index
-            exchange = here.exchange(int(number)) if here is not None else None
+            exchange = here.exchange(int(number))
             if exchange is None or exchange.look is None:
                 raise gr.Error("This picture is no longer kept: show it again.", print_exception=False)
             here.show(exchange, focus=int(spot))

@@ -117,6 +117,23 @@ def test_what_is_typed_the_moment_the_answer_ends_stays_in_the_box(visit: Visit)
     assert visit.page.locator("#box textarea").input_value() == "And then"
 
 
+def test_a_question_sent_while_an_answer_runs_is_refused_with_a_sentence_and_stays_in_the_box(visit: Visit) -> None:
+    visit.open()
+    visit.spotted.gate.clear()
+    visit.ask("Tell me about lighthouses.")
+    visit.page.locator("#chat").get_by_text("Yes. There is a stain in the top").wait_for()
+    assert visit.page.locator("#box textarea").input_value() == ""
+    visit.ask("And about windmills?")
+    visit.page.get_by_text("One answer at a time").wait_for()
+    visit.spotted.gate.set()
+    visit.page.locator("#chat").get_by_text(WORDS).wait_for()
+    visit.page.wait_for_function("document.querySelector('#status').innerText.trim() === ''")
+    assert visit.page.locator("#box textarea").input_value() == "And about windmills?"
+    visit.page.locator("#box textarea").press("Enter")
+    visit.page.locator("#chat").get_by_text(WORDS).nth(1).wait_for()
+    assert visit.spotted.asked == ["Tell me about lighthouses.", "And about windmills?"]
+
+
 def test_the_slider_holds_for_the_next_picture_too(visit: Visit) -> None:
     visit.open()
     slider = visit.page.locator("#opacity input[type=range]")
