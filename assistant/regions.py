@@ -140,16 +140,27 @@ def _scaled_box(window: tuple[slice, slice], at: tuple[int, int], size: tuple[in
 def _tone(
     pixels: np.ndarray, grey: np.ndarray, lit: np.ndarray, window: tuple[slice, slice], inside: np.ndarray
 ) -> str:
-    """Region against a ring around it of about its own extent, other regions left out."""
+    """Region against the pixels nearest to it, as many as it has itself, other regions left out.
+
+    Farther ones may be of another part, or of the ground: a dark scratch on a bright plate is dark beside a dark ground
+    too.
+    """
     rows, columns = window
     margin = max(4, (rows.stop - rows.start) // 2, (columns.stop - columns.start) // 2)
     ring = (
         slice(max(0, rows.start - margin), rows.stop + margin),
         slice(max(0, columns.start - margin), columns.stop + margin),
     )
-    around = ~lit[ring]
-    if not around.any():
+    free = ~lit[ring]
+    if not free.any():
         return "similar in tone"
+    others = np.ones(free.shape, bool)
+    others[rows.start - ring[0].start :, columns.start - ring[1].start :][
+        : inside.shape[0], : inside.shape[1]
+    ] = ~inside
+    distance = ndimage.distance_transform_edt(others)
+    nearest = np.sort(distance[free])[: int(inside.sum())]
+    around = free & (distance <= nearest[-1])
     step = float(grey[window][inside].mean() - grey[ring][around].mean())
     # colour is what is left of the difference when brightness is taken away
     colour = pixels[window][inside].mean(axis=0) - pixels[ring][around].mean(axis=0)

@@ -45,6 +45,14 @@ def test_tone_is_measured_against_the_surroundings(tone, word):
     assert find_regions(heatmap, pixels, 0.5, (90, 90))[0].tone == word
 
 
+def test_tone_is_measured_against_what_lies_nearest_not_against_the_ground_beside_the_part():
+    heatmap, pixels = scene((20, 42, 70, 45), tone=150)  # a scratch along a bright bar
+    pixels[:36], pixels[51:] = 30, 30
+    bar = pixels[36:51]
+    bar[bar == 120] = 180
+    assert find_regions(heatmap, pixels, 0.5, (90, 90))[0].tone == "darker"
+
+
 def test_colour_is_named_when_brightness_is_not_the_difference():
     heatmap, pixels = scene((40, 40, 50, 50))
     pixels[40:50, 40:50] = (190, 100, 80)
