@@ -1,7 +1,8 @@
 """An answer about a new picture in parts: verdict, where, what it looks like, likely cause, what to do.
 
-Where and what it looks like are measured on the map, so they never contradict the panel; cause and advice are the
-language model's words, asked for like any other question. Markdown whose foreign text is escaped.
+Where and what it looks like are measured on the map, so they never contradict the panel; cause and advice are asked
+for like any other question: where a kind of defect is likely they are the language model's words. Markdown whose
+foreign text is escaped.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """Answers that are worded from the finding: may it be used, how sure is it, what was checked, how is a place; and what
-caused it, where no kind of defect is likely enough to have a cause.
+caused it and what to do, where no kind of defect is likely enough to tell.
 
 What was measured, or follows from a rule, is not left to how words come out.
 
@@ -168,11 +168,38 @@ def cause_words(finding: Finding) -> str:
         return "Whether anything is wrong is not sure, so no cause can be named yet."
     if finding.kinds and finding.kinds[0][1] >= LIKELY:
         return ""
-    likeliest = f"; {finding.kinds[0][0]} is the likeliest, at {percent(finding.kinds[0][1])}" if finding.kinds else ""
     return (
-        f"That cannot be told from the picture: what kind of defect it is stays unclear{likeliest}. How the part was "
-        "made and handled would tell more."
+        f"That cannot be told from the picture: {_unclear(finding)}. How the part was made and handled would tell more."
     )
+
+
+def _unclear(finding: Finding) -> str:
+    likeliest = f"; {finding.kinds[0][0]} is the likeliest, at {percent(finding.kinds[0][1])}" if finding.kinds else ""
+    return f"what kind of defect it is stays unclear{likeliest}"
+
+
+_ASKS_ACTION = _question(
+    rf"what (?:should|can|must|do|shall) (?:i|we) (?:have to )?do(?: now| next| with {_SEEN}| about {_SEEN})*"
+    r"|what (?:now|next)|what would you do|(?:the )?next steps?|what (?:is|are) the next steps?|any advice"
+    r"|what (?:do|would) you (?:recommend|suggest|advise)|how should (?:i|we) (?:react|proceed|handle it)"
+)
+
+
+def asks_action(question: str) -> bool:
+    """Whether a question asks what to do about what is seen."""
+    return _ASKS_ACTION.match(question) is not None
+
+
+def action_words(finding: Finding) -> str:
+    """The answer to `asks_action` where no LIKELY kind of defect is found; "" where one is, which has advice."""
+    place = f"the {finding.regions[0].place}" if finding.regions else "it"
+    if finding.verdict == "normal":
+        return "Nothing looks wrong here, so nothing has to be done."
+    if finding.verdict == "unsure":
+        return f"Have a person check {place} first: whether anything is wrong is not sure."
+    if finding.kinds and finding.kinds[0][1] >= LIKELY:
+        return ""
+    return f"Set it aside and have a person check {place}: {_unclear(finding)}, and what to do follows from it."
 
 
 _CAUSE = (
@@ -278,5 +305,7 @@ def wording(question: str, clip: bool, doubt: str = "") -> Callable[[Finding], s
         return checked_words
     if asks_cause(question) and not clip:
         return cause_words
+    if asks_action(question) and not clip:
+        return action_words
     place = "" if clip else asks_place(question)
     return (lambda found: spot_words(place, found)) if place else None

@@ -10,6 +10,7 @@ import pytest
 from assistant.prompts import asks_verdict, places_in
 from assistant.types import ClipFacts, Finding, FrameScore, Region, Timings
 from assistant.worded import (
+    asks_action,
     asks_cause,
     asks_checked,
     asks_place,
@@ -164,6 +165,32 @@ def test_a_cause_is_named_only_of_a_kind_that_is_likely():
     unsure = worded("What caused it?", replace(found, verdict="unsure", kinds=(("scratch", 0.8),)))
     assert "is not sure" in unsure and "defect" not in unsure  # nothing is presumed that the verdict does not say
     assert wording("What caused it?", clip=True) is None
+
+
+@pytest.mark.parametrize(
+    ("question", "asked"),
+    [("What should I do?", True), ("What should I do now?", True), ("What should we do about the scratch?", True),
+     ("What now?", True), ("And what next?", True), ("What do you recommend?", True), ("Next steps?", True),
+     ("How should we proceed?", True), ("What would you do with it?", False), ("What did you do?", False),
+     ("What does it do?", False), ("Should I reject it?", False)],
+)  # fmt: skip
+def test_questions_for_what_to_do_are_told_from_others(question: str, asked: bool) -> None:
+    assert asks_action(question) is asked
+
+
+def test_advice_is_given_of_a_likely_kind_and_else_a_person_is_to_look() -> None:
+    spot = Region((0, 0, 4, 4), "top left", 0.021, 0.9, 0.7, "brighter", "compact")
+    found = replace(finding("anomalous", 0.8), kinds=(("wrinkle", 0.23), ("crack", 0.2)), regions=(spot,))
+    said = worded("What should I do?", found)
+    assert "a person check the top left" in said and "wrinkle is the likeliest, at 23 %" in said
+    assert (
+        worded("What should I do?", replace(found, kinds=(("scratch", 0.8),))) == ""
+    )  # the language model's to answer
+    assert "nothing has to be done" in worded("What now?", finding("normal", 0.9))
+    unsure = worded("What should I do?", replace(found, verdict="unsure", kinds=(("scratch", 0.8),)))
+    assert "is not sure" in unsure and "defect" not in unsure
+    assert "check it" in worded("What now?", replace(found, regions=()))
+    assert wording("What should I do?", clip=True) is None
 
 
 @pytest.mark.parametrize("size", [1, 3, 200])
