@@ -18,6 +18,8 @@ JOIN = 0.012
 """Gap, as a share of the picture's diagonal, across which spots of one defect are joined (broken cracks)."""
 TONE_STEP = 5.0
 """Grey levels (0..255) between region and surroundings from which a difference of tone is named."""
+RIM = 2
+"""Surroundings against which a region's tone is told, in pixels for each of its own, the nearest ones."""
 
 
 def find_regions(
@@ -61,7 +63,7 @@ def find_regions(
                 area=area,
                 peak=float(values.max()),
                 mean=float(values.mean()),
-                tone=_tone(pixels, grey, lit, window, inside),
+                tone=_tone(pixels, grey, lit, window, inside, heatmap[window]),
                 shape=_shape(rows, columns),
             )
         )
@@ -138,32 +140,32 @@ def _scaled_box(window: tuple[slice, slice], at: tuple[int, int], size: tuple[in
 
 
 def _tone(
-    pixels: np.ndarray, grey: np.ndarray, lit: np.ndarray, window: tuple[slice, slice], inside: np.ndarray
+    pixels: np.ndarray,
+    grey: np.ndarray,
+    lit: np.ndarray,
+    window: tuple[slice, slice],
+    inside: np.ndarray,
+    heat: np.ndarray,
 ) -> str:
-    """Region against the pixels nearest to it, as many as it has itself, other regions left out.
+    """The half of a region that is lit most, for a map is wider than what it shows, against the nearest surroundings.
 
     Farther ones may be of another part, or of the ground: a dark scratch on a bright plate is dark beside a dark ground
-    too.
+    too. Other regions are left out.
     """
     rows, columns = window
-    margin = max(4, (rows.stop - rows.start) // 2, (columns.stop - columns.start) // 2)
-    ring = (
-        slice(max(0, rows.start - margin), rows.stop + margin),
-        slice(max(0, columns.start - margin), columns.stop + margin),
-    )
-    free = ~lit[ring]
+    margin = max(4, rows.stop - rows.start, columns.stop - columns.start)
+    top, left = max(0, rows.start - margin), max(0, columns.start - margin)
+    ring = slice(top, rows.stop + margin), slice(left, columns.stop + margin)
+    free, others = ~lit[ring], np.ones(lit[ring].shape, bool)
     if not free.any():
         return "similar in tone"
-    others = np.ones(free.shape, bool)
-    others[rows.start - ring[0].start :, columns.start - ring[1].start :][
-        : inside.shape[0], : inside.shape[1]
-    ] = ~inside
+    others[rows.start - top :, columns.start - left :][: inside.shape[0], : inside.shape[1]] = ~inside
     distance = ndimage.distance_transform_edt(others)
-    nearest = np.sort(distance[free])[: int(inside.sum())]
-    around = free & (distance <= nearest[-1])
-    step = float(grey[window][inside].mean() - grey[ring][around].mean())
+    around = free & (distance <= np.sort(distance[free])[: RIM * int(inside.sum())][-1])
+    core = inside & (heat >= np.median(heat[inside]))
+    step = float(grey[window][core].mean() - grey[ring][around].mean())
     # colour is what is left of the difference when brightness is taken away
-    colour = pixels[window][inside].mean(axis=0) - pixels[ring][around].mean(axis=0)
+    colour = pixels[window][core].mean(axis=0) - pixels[ring][around].mean(axis=0)
     if float(np.abs(colour - colour.mean()).max()) > max(TONE_STEP, abs(step)):
         return "differently coloured"
     if abs(step) < TONE_STEP:

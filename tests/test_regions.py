@@ -45,6 +45,13 @@ def test_tone_is_measured_against_the_surroundings(tone, word):
     assert find_regions(heatmap, pixels, 0.5, (90, 90))[0].tone == word
 
 
+def test_tone_is_that_of_the_half_that_is_lit_most():
+    heatmap, pixels = scene((30, 30, 60, 60), tone=120)  # a map twice as wide as the band that it shows
+    heatmap[30:60, 30:60] = 0.9 - 0.02 * np.abs(np.arange(30) - 14.5)[:, None]
+    pixels[38:52, 30:60] = 128
+    assert find_regions(heatmap, pixels, 0.5, (90, 90))[0].tone == "brighter"
+
+
 def test_tone_is_measured_against_what_lies_nearest_not_against_the_ground_beside_the_part():
     heatmap, pixels = scene((20, 42, 70, 45), tone=150)  # a scratch along a bright bar
     pixels[:36], pixels[51:] = 30, 30
