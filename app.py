@@ -32,7 +32,7 @@ from assistant.tiling import checked_tiles  # noqa: E402
 from assistant.types import ClipFile, Media  # noqa: E402
 from data.examples import examples  # noqa: E402
 from folder_tab import build_tab  # noqa: E402
-from page import NO_EVIDENCE, Parts, shown, thumbnail, worded  # noqa: E402
+from page import NO_EVIDENCE, Parts, forget, shown, thumbnail, worded  # noqa: E402
 from panels.address import checked_address  # noqa: E402
 from panels.auth import VARIABLE, read_auth  # noqa: E402
 from panels.blocks import Page  # noqa: E402
@@ -231,8 +231,7 @@ def build(desk: Desk, learning: bool = True) -> Page:
 
         def new(talk: Talk) -> dict[Any, Any]:
             """Forget everything and begin again."""
-            talk.closed = True
-            talk.stop.set()
+            forget(talk)
             fresh = Talk(desk)
             fresh.opacity, fresh.views = talk.opacity, talk.views  # slider and check box stay where they are
             return {
@@ -284,7 +283,7 @@ def build(desk: Desk, learning: bool = True) -> Page:
         parts.report.wire(desk, parts.talk)
         if parts.correct is not None:
             parts.correct.wire(parts.talk)
-            parts.settings.wire(desk, parts.talk)
+            parts.settings.wire(desk)
         fresh = [*strip, parts.rate, parts.report.files, parts.chatbot, parts.status, *panel]
         parts.new.click(new, [parts.talk], fresh, queue=False, api_name="new", **hidden)
         parts.chatbot.clear(new, [parts.talk], fresh, queue=False, api_visibility="private")

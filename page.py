@@ -69,7 +69,7 @@ def worded(talk: Talk, exchange: Exchange) -> str:
 
 
 def forget(talk: Talk) -> None:
-    """Called when a visitor has gone: the running answer ends, and nothing of it is shown any more."""
+    """Called when a visitor has gone or begins anew: the running answer ends, and nothing of it is shown any more."""
     talk.closed = True
     talk.stop.set()
 

@@ -6,6 +6,7 @@ so that words about a known mask are measured by the same rules.
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from scipy import ndimage
 
@@ -43,14 +44,17 @@ def find_regions(
     height, width = heatmap.shape
     labels, count = _labels(lit)
     grey = pixels.astype(np.float32).mean(axis=2)
-    regions = []
+    spots = []
     for number, window in enumerate(ndimage.find_objects(labels, max_label=count), start=1):
         if window is None:
             continue
         inside = labels[window] == number
         area = float(inside.sum()) / (height * width)
-        if area < least:
-            continue
+        if area >= least:
+            spots.append((float(heatmap[window][inside].max()), area, window, inside))
+    spots.sort(key=lambda spot: (-spot[0], -spot[1]))
+    regions = []
+    for peak, area, window, inside in spots[:MAX_REGIONS]:
         values = heatmap[window][inside]
         rows, columns = np.nonzero(inside)
         rows, columns = rows + window[0].start, columns + window[1].start
@@ -61,13 +65,13 @@ def find_regions(
                 box=_scaled_box(window, (width, height), size),
                 place=place_word(*centre),
                 area=area,
-                peak=float(values.max()),
+                peak=peak,
                 mean=float(values.mean()),
                 tone=_tone(pixels, grey, lit, window, inside, heatmap[window]),
                 shape=_shape(rows, columns),
             )
         )
-    return tuple(sorted(regions, key=lambda region: (-region.peak, -region.area))[:MAX_REGIONS])
+    return tuple(regions)
 
 
 def place_word(x: float, y: float) -> str:
@@ -160,8 +164,9 @@ def _tone(
     if not free.any():
         return "similar in tone"
     others[rows.start - top :, columns.start - left :][: inside.shape[0], : inside.shape[1]] = ~inside
-    distance = ndimage.distance_transform_edt(others)
-    around = free & (distance <= np.sort(distance[free])[: RIM * int(inside.sum())][-1])
+    distance = cv2.distanceTransform(others.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    last = min(RIM * int(inside.sum()), int(free.sum())) - 1
+    around = free & (distance <= np.partition(distance[free], last)[last])
     core = inside & (heat >= np.median(heat[inside]))
     step = float(grey[window][core].mean() - grey[ring][around].mean())
     # colour is what is left of the difference when brightness is taken away

@@ -16,6 +16,13 @@ from assistant.types import Finding, Region, Verdict
 
 LIKELY = 0.5
 """Probability from which a kind of defect is named though it is not sure that there is one."""
+
+
+def _likely(kinds: Sequence[tuple[str, float]]) -> bool:
+    """Whether the likeliest kind, the first, is LIKELY."""
+    return bool(kinds) and kinds[0][1] >= LIKELY
+
+
 _THING = r"(?:it|them|(?:this|that|the|these|those|my)(?: (?!reference)[\w-]+){0,2})"
 _USE = r"(?:use|ship|deliver|sell|accept|pass|release|keep|reject|scrap|install|mount|approve)"
 
@@ -166,7 +173,7 @@ def cause_words(finding: Finding) -> str:
         return "Nothing looks wrong here, so there is no cause to name."
     if finding.verdict == "unsure":
         return "Whether anything is wrong is not sure, so no cause can be named yet."
-    if finding.kinds and finding.kinds[0][1] >= LIKELY:
+    if _likely(finding.kinds):
         return ""
     return (
         f"That cannot be told from the picture: {_unclear(finding)}. How the part was made and handled would tell more."
@@ -192,13 +199,13 @@ def asks_action(question: str) -> bool:
 
 def action_words(finding: Finding) -> str:
     """The answer to `asks_action` where no LIKELY kind of defect is found; "" where one is, which has advice."""
-    place = f"the {finding.regions[0].place}" if finding.regions else "it"
     if finding.verdict == "normal":
         return "Nothing looks wrong here, so nothing has to be done."
     if finding.verdict == "unsure":
-        return f"Have a person check {place} first: whether anything is wrong is not sure."
-    if finding.kinds and finding.kinds[0][1] >= LIKELY:
+        return use_words(finding.verdict, finding.confidence, finding.regions, ())
+    if _likely(finding.kinds):
         return ""
+    place = f"the {finding.regions[0].place}" if finding.regions else "it"
     return f"Set it aside and have a person check {place}: {_unclear(finding)}, and what to do follows from it."
 
 
@@ -219,7 +226,7 @@ def founded(pieces: Iterable[str], kinds: Sequence[tuple[str, float]]) -> Iterat
         pieces: text as it comes.
         kinds: of the look, the likeliest first.
     """
-    if kinds and kinds[0][1] >= LIKELY:
+    if _likely(kinds):
         yield from pieces
         return
     sentence, kept = "", None
@@ -275,7 +282,7 @@ def undecided_words(
     """
     if leaning and regions:
         where = f"{in_place(regions[0].place)}, {percent(regions[0].area)} of the picture"
-        kind = f", {kinds[0][0]} if anything" if kinds and kinds[0][1] >= LIKELY else ""
+        kind = f", {kinds[0][0]} if anything" if _likely(kinds) else ""
         said = f"Yes, perhaps: what stands out most is {where}{kind}."
     elif leaning:
         said = "Yes, perhaps, though no single place stands out."

@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from assistant.desk import Desk, Talk
+from assistant.desk import Desk
 from assistant.errors import LookTwiceError
 from assistant.profiles import profile_names
 from assistant.threshold import HIGHEST_RATE
@@ -37,10 +37,10 @@ class Settings:
             self.rules = Rules()
             self.several = Several()
 
-    def wire(self, desk: Desk, talk: gr.State) -> None:
+    def wire(self, desk: Desk) -> None:
         """Another choice loads that model; when it cannot be loaded the old one goes on answering."""
 
-        def switch(model: str, here: Talk) -> Any:
+        def switch(model: str) -> Any:
             try:
                 if model not in [name for _, name in models(desk.model)]:
                     raise LookTwiceError("There is no such model.")
@@ -53,7 +53,7 @@ class Settings:
                 gr.Warning("The model is still loading; it answers as soon as it is there.")
             return gr.Dropdown(models(desk.model), value=desk.model, info=described(desk.model))
 
-        self.profile.input(switch, [self.profile, talk], [self.profile], api_visibility="private", concurrency_limit=2)
+        self.profile.input(switch, [self.profile], [self.profile], api_visibility="private", concurrency_limit=2)
 
 
 def models(now: str) -> list[tuple[str, str]]:
