@@ -45,7 +45,7 @@ from panels.uploads import REFUSED, is_upload, read_file, read_uploads  # noqa: 
 AT_ONCE = 2 * MAX_WAITING
 """Questions that are let in, so that those whom the desk refuses are told why."""
 LOCAL = ("127.0.0.1", "localhost", "::1")
-BUSY = "One answer at a time: stop the running one first."
+BUSY = "One answer at a time: wait for the running one, or stop it."
 BROKEN = "Something went wrong inside; the server's log says what. The conversation can go on."
 log = logging.getLogger("looktwice.app")
 Changes = Iterator[dict[Any, Any]]

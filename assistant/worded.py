@@ -175,14 +175,11 @@ def cause_words(finding: Finding) -> str:
         return "Whether anything is wrong is not sure, so no cause can be named yet."
     if _likely(finding.kinds):
         return ""
-    return (
-        f"That cannot be told from the picture: {_unclear(finding)}. How the part was made and handled would tell more."
-    )
-
-
-def _unclear(finding: Finding) -> str:
     likeliest = f"; {finding.kinds[0][0]} is the likeliest, at {percent(finding.kinds[0][1])}" if finding.kinds else ""
-    return f"what kind of defect it is stays unclear{likeliest}"
+    return (
+        f"That cannot be told from the picture: what kind of defect it is stays unclear{likeliest}. How the part was "
+        "made and handled would tell more."
+    )
 
 
 _ASKS_ACTION = _question(
@@ -206,7 +203,9 @@ def action_words(finding: Finding) -> str:
     if _likely(finding.kinds):
         return ""
     place = f"the {finding.regions[0].place}" if finding.regions else "it"
-    return f"Set it aside and have a person check {place}: {_unclear(finding)}, and what to do follows from it."
+    return (
+        f"Set it aside and have a person check {place}: what to do depends on the kind of defect, which stays unclear."
+    )
 
 
 _CAUSE = (
