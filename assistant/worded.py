@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from assistant.prompts import in_place, percent, places_in
+from assistant.prompts import in_place, percent, places_in, says_yes
 from assistant.types import Finding, Region, Verdict
 
 LIKELY = 0.5
@@ -214,12 +214,14 @@ _CAUSE = (
     "it was probably caused", "it may have been caused", "probably caused",
 )  # fmt: skip
 """How sentences begin that name a cause."""
+_UNCLEAR = "What kind of defect it is stays unclear."
 
 
 def founded(pieces: Iterable[str], kinds: Sequence[tuple[str, float]]) -> Iterator[str]:
-    """Pieces of an answer; where no kind of defect is LIKELY, the sentences that name a cause are left out of it.
+    """Pieces of an answer to whether anything is wrong; where no kind of defect is LIKELY, none is told as if it were.
 
-    `cause_words` says a moment later that none can be told. A sentence is held back until it is known how it begins.
+    The sentences that name a cause are left out of it, as `cause_words` says a moment later that none can be told, and
+    a whole "Yes" ends by saying that the kind is unclear. A sentence is held back until it is known how it begins.
 
     Args:
         pieces: text as it comes.
@@ -228,7 +230,7 @@ def founded(pieces: Iterable[str], kinds: Sequence[tuple[str, float]]) -> Iterat
     if _likely(kinds):
         yield from pieces
         return
-    sentence, kept = "", None
+    sentence, kept, said = "", None, ""
     for piece in pieces:
         passed = ""
         for letter in piece:
@@ -244,9 +246,13 @@ def founded(pieces: Iterable[str], kinds: Sequence[tuple[str, float]]) -> Iterat
             elif kept:
                 passed += letter
         if passed:
+            said += passed
             yield passed
     if kept is None:
+        said += sentence
         yield sentence
+    if says_yes(said) and said.endswith((".", "!", "?")):  # not one that was stopped
+        yield f" {_UNCLEAR}"
 
 
 _ASKS_WHERE = _question(

@@ -11,6 +11,7 @@ from assistant.inspector import MAX_WORDS, Inspector
 from assistant.prompts import DEFAULT_QUESTION, asks_verdict, places_in
 from assistant.runtime import TransformersRuntime
 from assistant.types import Look
+from assistant.worded import founded
 from data.exams import Exam
 from eval.choices import Options, choice_question, parsed_letter
 
@@ -41,7 +42,8 @@ def answers(inspector: Inspector, looks: Sequence[Look], question: str) -> list[
         for row, (words, first) in zip(rows, written, strict=True):
             if question == DEFAULT_QUESTION:
                 inspector.first_words[looks[row]] = first
-            said[row] = inspector.worded(looks[row], question) or words
+            whole = founded([words], looks[row].kinds) if judged else [words]
+            said[row] = inspector.worded(looks[row], question) or "".join(whole)
     return said
 
 

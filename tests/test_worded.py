@@ -202,9 +202,19 @@ def test_a_cause_is_left_out_of_an_answer_where_no_kind_is_likely(size: int) -> 
     assert "".join(founded(pieces, [("scratch", 0.6)])) == said
 
 
+@pytest.mark.parametrize("size", [1, 3, 200])
+def test_a_kind_that_is_not_likely_is_said_to_be_unclear(size: int) -> None:
+    said = "Yes. I find a wrinkle in the top left. Likely cause: a sharp edge."
+    pieces = [said[start : start + size] for start in range(0, len(said), size)]
+    unclear = "Yes. I find a wrinkle in the top left. What kind of defect it is stays unclear."
+    assert "".join(founded(pieces, [("wrinkle", 0.23)])) == unclear
+    assert "".join(founded(pieces, [("wrinkle", 0.5)])) == said
+    assert "".join(founded(["No. ", "Nothing is wrong."], [("wrinkle", 0.23)])) == "No. Nothing is wrong."
+
+
 def test_every_sentence_that_is_taught_for_a_cause_is_known_as_one() -> None:
     for phrase in ANSWERS["cause"]:
-        assert "".join(founded(["Yes. ", phrase], ())) == "Yes.", phrase
+        assert "".join(founded(["Yes. ", phrase], ())) == "Yes. What kind of defect it is stays unclear.", phrase
 
 
 def test_long_questions_are_read_at_once():
