@@ -175,11 +175,11 @@ def cause_words(finding: Finding) -> str:
         return "Whether anything is wrong is not sure, so no cause can be named yet."
     if _likely(finding.kinds):
         return ""
-    likeliest = f"; {finding.kinds[0][0]} is the likeliest, at {percent(finding.kinds[0][1])}" if finding.kinds else ""
-    return (
-        f"That cannot be told from the picture: what kind of defect it is stays unclear{likeliest}. How the part was "
-        "made and handled would tell more."
-    )
+    if finding.kinds:
+        kind = f"{finding.kinds[0][0]} is the likeliest kind of defect, at {percent(finding.kinds[0][1])} only"
+    else:
+        kind = "no kind of defect is likely"
+    return f"That cannot be told from the picture: {kind}. How the part was made and handled would tell more."
 
 
 _ASKS_ACTION = _question(
@@ -203,9 +203,7 @@ def action_words(finding: Finding) -> str:
     if _likely(finding.kinds):
         return ""
     place = f"the {finding.regions[0].place}" if finding.regions else "it"
-    return (
-        f"Set it aside and have a person check {place}: what to do depends on the kind of defect, which stays unclear."
-    )
+    return f"Set it aside and have a person check {place}: what to do depends on what kind of defect it is."
 
 
 _CAUSE = (

@@ -158,7 +158,7 @@ def test_questions_for_a_cause_are_told_from_others(question: str, asked: bool) 
 def test_a_cause_is_named_only_of_a_kind_that_is_likely():
     found = replace(finding("anomalous", 0.8), kinds=(("scratch", 0.31), ("crack", 0.2)))
     said = worded("What may have caused it?", found)
-    assert "cannot be told" in said and "scratch is the likeliest, at 31 %" in said
+    assert "cannot be told" in said and "scratch is the likeliest kind of defect, at 31 % only" in said
     assert "likeliest" not in worded("Cause?", replace(found, kinds=()))
     assert worded("Cause?", replace(found, kinds=(("scratch", 0.8),))) == ""  # the language model's to answer
     assert "no cause to name" in worded("What caused it?", finding("normal", 0.9))
@@ -182,7 +182,7 @@ def test_advice_is_given_of_a_likely_kind_and_else_a_person_is_to_look() -> None
     spot = Region((0, 0, 4, 4), "top left", 0.021, 0.9, 0.7, "brighter", "compact")
     found = replace(finding("anomalous", 0.8), kinds=(("wrinkle", 0.23), ("crack", 0.2)), regions=(spot,))
     said = worded("What should I do?", found)
-    assert said.startswith("Set it aside and have a person check the top left: what to do depends on the kind")
+    assert said.startswith("Set it aside and have a person check the top left: what to do depends on what kind")
     likely = replace(found, kinds=(("scratch", 0.8),))
     assert worded("What should I do?", likely) == ""  # the language model's to answer
     assert "nothing has to be done" in worded("What now?", finding("normal", 0.9))
