@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from assistant.prompts import in_place, percent, places_in, says_yes
+from assistant.prompts import asks_verdict, in_place, percent, places_in, says_yes
 from assistant.types import Finding, Region, Verdict
 
 LIKELY = 0.5
@@ -215,17 +215,19 @@ _CAUSE = (
 _UNCLEAR = "What kind of defect it is stays unclear."
 
 
-def founded(pieces: Iterable[str], kinds: Sequence[tuple[str, float]]) -> Iterator[str]:
-    """Pieces of an answer to whether anything is wrong; where no kind of defect is LIKELY, none is told as if it were.
+def founded(pieces: Iterable[str], question: str, kinds: Sequence[tuple[str, float]]) -> Iterator[str]:
+    """Pieces of an answer as they are given; where no kind of defect is LIKELY, none is told as if it were.
 
-    The sentences that name a cause are left out of it, as `cause_words` says a moment later that none can be told, and
-    a whole "Yes" ends by saying that the kind is unclear. A sentence is held back until it is known how it begins.
+    Of an answer to whether anything is wrong the sentences that name a cause are left out then, as `cause_words` says a
+    moment later that none can be told, and a whole "Yes" ends by saying that the kind is unclear. A sentence is held
+    back until it is known how it begins.
 
     Args:
-        pieces: text as it comes.
+        pieces: text of the language model as it comes.
+        question: that it answers.
         kinds: of the look, the likeliest first.
     """
-    if _likely(kinds):
+    if _likely(kinds) or not asks_verdict(question):
         yield from pieces
         return
     sentence, kept, said = "", None, ""

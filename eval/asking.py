@@ -42,8 +42,8 @@ def answers(inspector: Inspector, looks: Sequence[Look], question: str) -> list[
         for row, (words, first) in zip(rows, written, strict=True):
             if question == DEFAULT_QUESTION:
                 inspector.first_words[looks[row]] = first
-            whole = founded([words], looks[row].kinds) if judged else [words]
-            said[row] = inspector.worded(looks[row], question) or "".join(whole)
+            whole = "".join(founded([words], question, looks[row].kinds))
+            said[row] = inspector.worded(looks[row], question) or whole
     return said
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from assistant.prompts import asks_verdict, places_in
+from assistant.prompts import DEFAULT_QUESTION, asks_verdict, places_in
 from assistant.types import ClipFacts, Finding, FrameScore, Region, Timings
 from assistant.worded import (
     asks_action,
@@ -197,9 +197,9 @@ def test_a_cause_is_left_out_of_an_answer_where_no_kind_is_likely(size: int) -> 
     said = "Yes, 2.5 % of it. It lies in the top left. Likely cause: a sharp edge. Most of it is dark. It"
     without = "Yes, 2.5 % of it. It lies in the top left. Most of it is dark. It"
     pieces = [said[start : start + size] for start in range(0, len(said), size)]
-    assert "".join(founded(pieces, [("scratch", 0.4), ("crack", 0.3)])) == without
-    assert "".join(founded(pieces, ())) == without
-    assert "".join(founded(pieces, [("scratch", 0.6)])) == said
+    assert "".join(founded(pieces, DEFAULT_QUESTION, [("scratch", 0.4), ("crack", 0.3)])) == without
+    assert "".join(founded(pieces, DEFAULT_QUESTION, ())) == without
+    assert "".join(founded(pieces, DEFAULT_QUESTION, [("scratch", 0.6)])) == said
 
 
 @pytest.mark.parametrize("size", [1, 3, 200])
@@ -207,14 +207,20 @@ def test_a_kind_that_is_not_likely_is_said_to_be_unclear(size: int) -> None:
     said = "Yes. I find a wrinkle in the top left. Likely cause: a sharp edge."
     pieces = [said[start : start + size] for start in range(0, len(said), size)]
     unclear = "Yes. I find a wrinkle in the top left. What kind of defect it is stays unclear."
-    assert "".join(founded(pieces, [("wrinkle", 0.23)])) == unclear
-    assert "".join(founded(pieces, [("wrinkle", 0.5)])) == said
-    assert "".join(founded(["No. ", "Nothing is wrong."], [("wrinkle", 0.23)])) == "No. Nothing is wrong."
+    assert "".join(founded(pieces, DEFAULT_QUESTION, [("wrinkle", 0.23)])) == unclear
+    assert "".join(founded(pieces, DEFAULT_QUESTION, [("wrinkle", 0.5)])) == said
+    assert "".join(founded(pieces, "What do you see in the top left?", [("wrinkle", 0.23)])) == said
+    assert (
+        "".join(founded(["No. ", "Nothing is wrong."], DEFAULT_QUESTION, [("wrinkle", 0.23)]))
+        == "No. Nothing is wrong."
+    )
 
 
 def test_every_sentence_that_is_taught_for_a_cause_is_known_as_one() -> None:
     for phrase in ANSWERS["cause"]:
-        assert "".join(founded(["Yes. ", phrase], ())) == "Yes. What kind of defect it is stays unclear.", phrase
+        assert (
+            "".join(founded(["Yes. ", phrase], DEFAULT_QUESTION, ())) == "Yes. What kind of defect it is stays unclear."
+        ), phrase
 
 
 def test_long_questions_are_read_at_once():
