@@ -67,7 +67,7 @@ def use_words(
         return f"This {thing} cannot decide it: have a person check it{f', {where} first' if where else ''}."
     if not regions:
         return "Not before a person has checked it: it looks anomalous, though the map shows no single place."
-    kind = kinds[0][0] if kinds else "something is wrong"
+    kind = kinds[0][0] if _likely(kinds) else "something is wrong"
     return f"Not before a person has checked it: {kind} at {where}, {percent(regions[0].area)} of the picture."
 
 

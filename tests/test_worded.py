@@ -51,7 +51,9 @@ def test_a_decision_follows_verdict_and_measures():
     assert use_words("normal", 0.61, (), (), "clip") == sure
     assert use_words("unsure", 0.5, (spot,), ()).endswith("have a person check it, the top left first.")
     assert "top left, 2.1 % of the picture" in use_words("anomalous", 0.9, (spot,), (("crack", 0.8),))
-    assert "crack" in use_words("anomalous", 0.9, (spot,), (("crack", 0.8),))
+    assert "crack at the top left" in use_words("anomalous", 0.9, (spot,), (("crack", 0.8),))
+    unlikely = use_words("anomalous", 0.9, (spot,), (("crack", 0.23), ("hole", 0.2)))
+    assert "something is wrong at the top left" in unlikely and "crack" not in unlikely
     assert "no single place" in use_words("anomalous", 0.9, (), (("crack", 0.8),))
     said = [use_words(verdict, 0.9, (spot,), ()) for verdict in ("anomalous", "unsure")]
     assert all(set(places_in(words)) == {"top left"} for words in said)
