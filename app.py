@@ -41,6 +41,7 @@ from panels.endpoint import add_inspect  # noqa: E402
 from panels.several import read_message  # noqa: E402
 from panels.sweep import start_sweeping  # noqa: E402
 from panels.uploads import REFUSED, is_upload, read_file, read_uploads  # noqa: E402, F401
+from panels.views import SHOWS  # noqa: E402
 
 AT_ONCE = 2 * MAX_WAITING
 """Questions that are let in, so that those whom the desk refuses are told why."""
@@ -273,7 +274,7 @@ def build(desk: Desk, learning: bool = True) -> Page:
             chip.click(suggested, [chip, *asked], parts.changing, api_visibility="private", **quiet)
         parts.chatbot.retry(again, asked, parts.changing, api_visibility="private", **quiet)
         parts.chatbot.edit(edit, asked, parts.changing, api_visibility="private", **quiet)
-        parts.chatbot.select(choose, [parts.talk], parts.panel, api_visibility="private", **each)
+        parts.chatbot.select(choose, [parts.talk], parts.panel, trigger_mode="multiple", **SHOWS)
         parts.views.wire(parts.talk, parts.overlay, parts.show_exchange, parts.panel)
         parts.clip.wire(parts.talk, parts.show_exchange, parts.panel, parts.still)
         for drawer in (parts.rules, parts.settings.several):

@@ -23,6 +23,7 @@ from assistant.desk import Talk
 from assistant.errors import LookTwiceError
 from assistant.exchange import Exchange, main_picture, pictures_in
 from assistant.types import ClipFacts, Look
+from panels.views import SHOWS
 
 SCRIPT = Path(__file__).with_name("clip.js")
 NOT_PLAYED = "The browser cannot play this clip; its key frames and its score over time are shown all the same."
@@ -124,9 +125,8 @@ class ClipPanel:
             return {part: found[part] for part in still}
 
         # not "always_last": what a click was on is lost when the library puts it off
-        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
-        self.jumps.select(jump, [talk], panel, trigger_mode="multiple", **quiet)
-        self.keys.select(choose, [talk], [*still, self.keys], trigger_mode="multiple", **quiet)
+        self.jumps.select(jump, [talk], panel, trigger_mode="multiple", **SHOWS)
+        self.keys.select(choose, [talk], [*still, self.keys], trigger_mode="multiple", **SHOWS)
 
 
 def make_ready(talk: Talk, exchange: Exchange) -> None:

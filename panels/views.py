@@ -38,6 +38,12 @@ window.looktwiceShow = (number, spot) => trigger('select', {index: [number, spot
 """.replace("LINK", LINK)
 """Place words in answers are links: a click, or Enter on them, shows their region. Pictures that the
 library leaves without a text for screen readers get one."""
+SHOWS: dict[str, Any] = {
+    "show_progress": "hidden", "api_visibility": "private", "concurrency_limit": 1, "concurrency_id": "shows",
+}  # fmt: skip
+"""How events are wired that change which evidence is shown: one after the other, for of several in a row the last one
+counts, and side by side the picture of an earlier one may reach the page last.
+"""
 
 
 class Views:
@@ -105,14 +111,11 @@ class Views:
             if exchange is None or exchange.look is None:
                 raise gr.Error("This picture is no longer kept: show it again.", print_exception=False)
             here.show(exchange, focus=int(spot))
-            found = shows(here, exchange)
-            # of several links in a row the last one counts, whichever is drawn first
-            return found if (here.shown, here.focus) == (exchange, int(spot)) else {overlay: gr.skip()}
+            return shows(here, exchange)
 
-        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
-        self.slider.change(fade, [self.slider, talk], [talk, overlay], trigger_mode="always_last", **quiet)
+        self.slider.change(fade, [self.slider, talk], [talk, overlay], trigger_mode="always_last", **SHOWS)
         # not "always_last": what a click was on is lost when the library puts it off
-        self.links.select(follow, [talk], out, trigger_mode="multiple", **quiet)
+        self.links.select(follow, [talk], out, trigger_mode="multiple", **SHOWS)
 
 
 def drawn(talk: Talk, look: Look) -> np.ndarray:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import gradio as gr
 import pytest
 
 from app import Limits, build, serve
@@ -106,6 +108,28 @@ def test_a_link_followed_while_the_answer_goes_on_stays_and_of_several_keys_the_
         links.get_by_text(place).first.focus()
         visit.page.keyboard.press("Enter")
     visit.page.wait_for_function(f"last => {OVERLAY} === last", arg=drawn[0])
+
+
+def test_of_two_links_the_last_counts_also_when_the_first_ones_picture_takes_longer(
+    visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visit.open()
+    visit.page.locator("#examples .thumbnail-item").nth(1).click()
+    visit.ended()
+    seen = [visit.shown()]
+    links = visit.page.locator('#chat a[href*="#spot-"]')
+    for place in ("bottom right", "top left"):
+        links.get_by_text(place).first.click()
+        visit.page.wait_for_function(f"seen => !seen.includes({OVERLAY})", arg=seen)
+        seen.append(visit.shown())
+    write, slow = gr.Image.postprocess, [1.0]
+    monkeypatch.setattr(gr.Image, "postprocess", lambda *terms: time.sleep(slow.pop() if slow else 0) or write(*terms))
+    for place in ("top left", "bottom right"):
+        links.get_by_text(place).first.click()
+    visit.page.wait_for_function(f"last => {OVERLAY} === last", arg=seen[1])
+    visit.page.wait_for_timeout(1500)
+    assert not slow
+    assert visit.shown() == seen[1]
 
 
 def test_what_is_typed_the_moment_the_answer_ends_stays_in_the_box(visit: Visit) -> None:
