@@ -91,6 +91,7 @@ SCORED = (
     "oddness",
     "turns",
     "registered_score",
+    "registered_usual",
     "registered_map",
     "misplaced_score",
     "misplaced_map",
@@ -107,13 +108,14 @@ class LookTwiceConfig(PreTrainedConfig):
             `placeholder_ids`.
         placeholder_ids: id of each placeholder, all at or above the language model's vocabulary, so that its
             embedding table stays as it is.
-        mirrors: how many mirror images a look is the mean of, itself included: 1 to 4, see `reference.mirrored`.
+        mirrors: how many mirror images a look is the mean of, itself included: 1 to 4, see `mirrors.mirrored`.
         fusion_share: how far the trained fusion counts in the image score beside the map alone, 0..1, chosen likewise.
-        oddness: logits of the image score for each unit of `reference.oddness`, chosen by `finetune.image_score`.
+        oddness: logits of the image score for each unit of `own_residual.oddness`, chosen by `finetune.image_score`.
         turns: how many quarter turns odd patches are held against as well, 0 to 4, of pictures without references of a
             product that the model has not learned from.
         registered_score, registered_map: logits of the image score and of the map for each unit of
             `registration.excess`, chosen by `finetune.registered`.
+        registered_usual: of the score beyond so much of it, 0..2, which the very scene has too where nothing is wrong.
         misplaced_score, misplaced_map: the same for `in_place.out_of_place`, of products that the model has not learned
             from, chosen by `finetune.misplaced`.
     """
@@ -142,6 +144,7 @@ class LookTwiceConfig(PreTrainedConfig):
     oddness: float = 0.0
     turns: int = 0
     registered_score: float = 0.0
+    registered_usual: float = 0.0
     registered_map: float = 0.0
     misplaced_score: float = 0.0
     misplaced_map: float = 0.0

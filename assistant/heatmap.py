@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from assistant.configuration import LookTwiceHeatmapConfig, LookTwiceSelectorConfig, LookTwiceVisionConfig
 from assistant.look_twice import Selection
-from assistant.reference import RESIDUALS, Residuals, top_mean
+from assistant.own_residual import top_mean
+from assistant.reference import RESIDUALS, Residuals
 from assistant.reference_gain import ReferenceGain
 
 

@@ -15,21 +15,9 @@ from assistant.heatmap import HeatmapHead, map_summary, restated, score_fusion
 from assistant.in_place import SHARE
 from assistant.kinds import KindHead
 from assistant.look_twice import LookTwiceSelector, Selection
-from assistant.reference import (
-    ODD_LEVEL,
-    OWN_RADIUS,
-    TOP_SHARE,
-    VARIANTS,
-    References,
-    Residuals,
-    mirror,
-    mirrored,
-    oddness,
-    own_summary,
-    residuals,
-    top_mean,
-    turned,
-)
+from assistant.mirrors import VARIANTS, mirror, mirrored, turned
+from assistant.own_residual import ODD_LEVEL, OWN_RADIUS, oddness, top_mean
+from assistant.reference import TOP_SHARE, References, Residuals, own_summary, residuals
 from assistant.registration import excess, found_under, grey_of, laid_under, moved
 from assistant.vision import TimmTower, VisionFeatures, describe
 
@@ -159,12 +147,13 @@ class LookModel(PreTrainedModel):
             memory, found = self.under(features, number, references)
             memories += [memory] * self.config.mirrors
             rows.append(found)
-        found = residuals(features.levels[1:], memories, self.config.mirrors)
+        found = residuals(features.levels[1:], memories, self.config.mirrors, features.own)
         if all(row is None for row in rows):
             return found
         blank = torch.zeros(1, 1, *features.levels[0].shape[-2:])
         registered = [mirrored(blank if row is None else row, self.config.mirrors) for row in rows]
-        return replace(found, registered=torch.cat(registered).to(features.levels[0]))
+        laid = torch.tensor([float(row is not None) for row in rows]).repeat_interleave(self.config.mirrors)
+        return replace(found, registered=torch.cat(registered).to(features.levels[0]), laid=laid.to(features.levels[0]))
 
     def under(
         self, features: VisionFeatures, row: int, references: References | None
@@ -212,14 +201,25 @@ class LookModel(PreTrainedModel):
 
     def decide(self, features: VisionFeatures, differences: Residuals) -> LookOutput:
         """As `judge`, the mean over each picture and its mirror images: features of `see`, residuals of `compare`."""
-        output, mirrors = self.judge(features, differences), self.config.mirrors
+        output, mirrors = self._beside(features, differences), self.config.mirrors
         if mirrors > 1:
             output = mean_look(output, mirrors, tuple(self.config.heatmap_config.cells))
         return self._counting_odd(output, features, differences, mirrors)
 
     def single(self, features: VisionFeatures, differences: Residuals) -> LookOutput:
         """As `decide` for features of the tower on B pictures alone: where time or what was kept allows no more."""
-        return self._counting_odd(self.judge(features, differences), features, differences, 1)
+        return self._counting_odd(self._beside(features, differences), features, differences, 1)
+
+    def _beside(self, features: VisionFeatures, differences: Residuals) -> LookOutput:
+        """As `judge`, but references enter the score by their gains alone: what was trained ranks best without them."""
+        output = self.judge(features, differences)
+        if not bool(differences.given.any()):
+            return output
+        alone = differences.without()
+        selection = self.selector(features, alone)
+        without = self._trained_score(selection.score_logit, self.heatmap(selection, alone)[1], alone)
+        trained = self._trained_score(output.selector_logit, output.map_logit, differences)
+        return replace(output, score_logit=output.score_logit - trained + without)
 
     def _counting_odd(
         self, output: LookOutput, features: VisionFeatures, differences: Residuals, mirrors: int
@@ -229,7 +229,7 @@ class LookModel(PreTrainedModel):
         return output
 
     def odd(self, features: VisionFeatures, differences: Residuals, mirrors: int) -> Tensor:
-        """`reference.oddness` of the pictures, [B]; each is followed by its mirror images, `mirrors` in all.
+        """`own_residual.oddness` of the pictures, [B]; each is followed by its mirror images, `mirrors` in all.
 
         Of a new product without references beside quarter turns too: what is known is judged best without.
         """
@@ -276,12 +276,12 @@ class LookModel(PreTrainedModel):
             size = logits.shape[-2:]
             at_size = F.interpolate(misplaced, size=size, mode="bilinear", align_corners=False)
             logits = logits + self.config.misplaced_map * at_size
-        own = own_summary(differences)  # what no training can overfit: it ranks some unseen products best of all
-        layer = self.fusion(torch.stack([selection.score_logit, map_logit, *own], dim=1)).squeeze(1)
-        score = map_logit + self.config.fusion_share * (layer - map_logit)
+        score = self._trained_score(selection.score_logit, map_logit, differences)
         score = score + self.heatmap.references(differences)
         if differences.registered is not None:
-            score = score + self.config.registered_score * top_mean(differences.registered, TOP_SHARE)
+            beyond = top_mean(differences.registered, TOP_SHARE) - self.config.registered_usual
+            beyond = beyond if differences.laid is None else differences.laid * beyond
+            score = score + self.config.registered_score * beyond
         if misplaced is not None:
             score = score + self.config.misplaced_score * top_mean(misplaced, SHARE)
         visual = F.adaptive_avg_pool2d(features.levels[-1], tuple(self.config.visual_grid))  # [B, D, r, c]
@@ -293,6 +293,12 @@ class LookModel(PreTrainedModel):
         )
         kinds = self.kinds(selection, logits)
         return LookOutput(logits, score, map_logit, selection.score_logit, kinds, selection, tokens)
+
+    def _trained_score(self, selector_logit: Tensor, map_logit: Tensor, differences: Residuals) -> Tensor:
+        """[B] the image logit as it was trained, without any gain."""
+        own = own_summary(differences)  # what no training can overfit: it ranks some unseen products best of all
+        layer = self.fusion(torch.stack([selector_logit, map_logit, *own], dim=1)).squeeze(1)
+        return map_logit + self.config.fusion_share * (layer - map_logit)
 
 
 def _of_new(differences: Residuals) -> Tensor | None:

@@ -14,7 +14,8 @@ from torch import Tensor
 from assistant.calibration import Calibration
 from assistant.familiar import Familiar
 from assistant.look_model import LookModel, LookOutput
-from assistant.reference import VARIANTS, References, Residuals, apart
+from assistant.mirrors import VARIANTS
+from assistant.reference import References, Residuals, apart
 from assistant.types import Look
 from assistant.vision import VisionFeatures, describe
 
@@ -110,7 +111,7 @@ def held_out(model: LookModel, seen: Sequence[Seen], memory: References, kept: S
             if index in kept:
                 measured = memory.apart[rows][:, rows] if len(memory.apart) else memory.apart
                 others = joined([seen[kept[row]].part for row in rows], len(rows), measured)
-                against = replace(others, known=memory.known)
+                against = replace(others, known=memory.known, count=memory.count)  # judged as pictures will be
             held[index] = model.compare(seen[index].features, against)
     return held
 
@@ -198,7 +199,7 @@ def joined(parts: Sequence[References], count: int, measured: Tensor | None = No
     """
     levels = tuple(torch.cat(levels) for levels in zip(*(part.levels for part in parts), strict=True))
     fine, shown = torch.cat([part.fine for part in parts]), torch.cat([part.shown for part in parts])
-    whole = References(levels, count, fine=fine, shown=shown)
+    whole = References(levels, count, fine=fine, shown=shown, rows=parts[0].rows)
     if measured is None and len(fine) >= LEAST_IN_PLACE:
         measured = apart(levels[0][::VARIANTS])
     return whole if measured is None else replace(whole, apart=measured)

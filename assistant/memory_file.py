@@ -15,7 +15,7 @@ from assistant.errors import MemoryFileError
 from assistant.reference import References
 
 KIND = "looktwice-references-"
-FORMAT = f"{KIND}5"
+FORMAT = f"{KIND}6"
 NEW = "Make it anew from its pictures."
 
 
@@ -36,7 +36,7 @@ def save_memory(memory: References, file: Path, fingerprint: str) -> None:
     tensors |= {"fine": memory.fine, "shown": memory.shown, "apart": memory.apart}
     metadata = {
         "format": FORMAT, "fingerprint": fingerprint, "count": str(memory.count), "notes": json.dumps(memory.notes),
-        "usual": json.dumps(memory.usual), "known": json.dumps(memory.known),
+        "usual": json.dumps(memory.usual), "known": json.dumps(memory.known), "rows": str(memory.rows),
     }  # fmt: skip
     aside = None
     try:
@@ -80,14 +80,15 @@ def _checked(tensors: dict[str, Tensor], metadata: dict[str, str]) -> References
     numbers = sorted(int(key.removeprefix("level")) for key in tensors if key.startswith("level"))
     levels = tuple(tensors[f"level{number}"] for number in numbers)
     descriptors, normals, peaks = tensors["descriptors"], tensors["normals"], tensors["peaks"]
-    count, notes = int(metadata["count"]), json.loads(metadata["notes"])
+    count, rows, notes = int(metadata["count"]), int(metadata["rows"]), json.loads(metadata["notes"])
     known, usual = float(json.loads(metadata["known"])), json.loads(metadata["usual"])
     usual = None if usual is None else float(usual)
     if not 0 <= known <= 1 or not (usual is None or 0 <= usual <= 2):
         raise ValueError("numbers that cannot be")
-    whole = numbers == list(range(len(levels))) and levels and count >= 1
+    whole = numbers == list(range(len(levels))) and levels and count >= 1 and rows >= 1
     shaped = whole and all(level.ndim == 4 and 1 <= len(level) == len(levels[0]) for level in levels)
-    if not shaped or descriptors.ndim != 2 or normals.ndim != 1 or peaks.shape != normals.shape:
+    shaped = shaped and len(levels[0]) % rows == 0 and descriptors.ndim == 2
+    if not shaped or normals.ndim != 1 or peaks.shape != normals.shape:
         raise ValueError("tensors of another shape")
     if not all(isinstance(note, str) for note in notes):
         raise ValueError("tensors of another shape")
@@ -102,5 +103,5 @@ def _checked(tensors: dict[str, Tensor], metadata: dict[str, str]) -> References
         raise ValueError("values that are not finite")
     return References(
         tuple(level.float() for level in levels), count, descriptors.float(), tuple(normals.tolist()), tuple(notes),
-        usual, known, fine.float(), shown, apart.float(), tuple(peaks.tolist()),
+        usual, known, fine.float(), shown, apart.float(), tuple(peaks.tolist()), rows,
     )  # fmt: skip

@@ -15,8 +15,10 @@ from assistant.expert import ExpertSelector, ViewSelection
 from assistant.heatmap import HeatmapHead, score_fusion
 from assistant.kinds import KindHead
 from assistant.look_model import Known, LookOutput
+from assistant.mirrors import VARIANTS, mirrored
 from assistant.onevision_config import OneVisionConfig
-from assistant.reference import VARIANTS, References, Residuals, mirrored, own_summary, residuals, top_mean
+from assistant.own_residual import top_mean
+from assistant.reference import References, Residuals, own_summary, residuals
 from assistant.siglip import SiglipTower, ViewFeatures
 
 TOP_SHARE = 0.004
@@ -98,7 +100,7 @@ class OneVisionLook(nn.Module):
 
     def compare(self, features: ViewFeatures, references: References | None) -> Residuals:
         """Residuals of the views of `see` against references of the one product that all show."""
-        return residuals(features.levels[1:], [references] * len(features.tokens))
+        return residuals(features.levels[1:], [references] * len(features.tokens), own=features.own)
 
     def top(self, differences: Residuals) -> float:
         """`Residuals.top` of one picture of `compare`: of the view that is farthest."""
@@ -125,7 +127,7 @@ class OneVisionLook(nn.Module):
             torch.cat([own[:, None], level.unflatten(0, (-1, VARIANTS - 1))], dim=1).flatten(0, 1)
             for own, level in zip(features.levels[1:], mirrors, strict=True)
         ]
-        return References(tuple(seen), len(views.counts))
+        return References(tuple(seen), len(views.counts), rows=len(seen[0]) // len(views.counts))
 
     def judge_all(self, features: ViewFeatures, differences: Residuals) -> tuple[LookOutput, ...]:
         """What is trained of a look: features and residuals of V views of B pictures -> a LookOutput a picture."""

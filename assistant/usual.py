@@ -24,7 +24,7 @@ from torch import Tensor
 
 from assistant.clip_gains import level
 from assistant.clip_plan import stretches
-from assistant.reference import directions
+from assistant.own_residual import directions
 from assistant.vision import VisionFeatures
 
 CHANNELS = ("stays", "looks", "motion")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import timm
 import torch
@@ -14,6 +15,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from assistant.configuration import LookTwiceVisionConfig
 from assistant.errors import WeightsError
+from assistant.own_residual import own_maps
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +28,7 @@ class VisionFeatures:
         grid: (rows, columns) of the tokens; rows * columns = N.
         grey: [n, H, W] uint8 of `registration.grey_of`, of the pictures without their mirror images, where it was made.
         new: [n] 0..1 how far each picture is of a product that the model has not learned from, where that was asked.
-        turned: [turns n, C, w, h] of level `reference.ODD_LEVEL` of the pictures' quarter turns, where one is new.
+        turned: [turns n, C, w, h] of level `own_residual.ODD_LEVEL` of the pictures' quarter turns, where one is new.
     """
 
     levels: tuple[Tensor, ...]
@@ -35,6 +37,11 @@ class VisionFeatures:
     grey: Tensor | None = field(default=None, kw_only=True)
     new: Tensor | None = field(default=None, kw_only=True)
     turned: Tensor | None = field(default=None, kw_only=True)
+
+    @cached_property
+    def own(self) -> tuple[Tensor, ...]:
+        """`own_residual.own_maps` of the residual levels; made once, whatever the pictures are held against."""
+        return own_maps(self.levels[1:])
 
 
 def describe(tokens: Tensor, grid: tuple[int, int], pooled: Sequence[int]) -> Tensor:

@@ -13,18 +13,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from assistant.mirrors import VARIANTS, mirrored
+from assistant.own_residual import directions
 from assistant.reference import (
-    OWN_RADIUS,
     PLACE_RADIUS,
-    VARIANTS,
     References,
     Residuals,
-    directions,
     facts_of,
-    mirrored,
+    mean_of_each,
     misplaced_in,
     nearest_residual,
-    own_residual,
     place_residual,
 )
 
@@ -49,12 +47,11 @@ class Pair:
 
 def against(part: References) -> Callable[[Levels], Pair]:
     """Holds pictures against one reference, the memory of that picture alone; what it needs of it is made once."""
-    known = [directions(level) for level in part.levels]
     patches = F.normalize(_patches(part), dim=0)
 
     def compare(levels: Levels) -> Pair:
         maps = []
-        for number, (level, one) in enumerate(zip(levels, known, strict=True)):
+        for number, (level, one) in enumerate(zip(levels, part.units, strict=True)):
             unit = directions(level)[0]
             nearest = nearest_residual(unit, one)
             maps.append(torch.stack([nearest, place_residual(unit, one[::VARIANTS], PLACE_RADIUS[number])]))
@@ -62,14 +59,6 @@ def against(part: References) -> Callable[[Levels], Pair]:
         return Pair(tuple(maps), best.values, best.indices)
 
     return compare
-
-
-def own_maps(levels: Levels) -> tuple[Tensor, ...]:
-    """What differs from the rest of the picture itself, [n, h_l, w_l] a level."""
-    return tuple(
-        torch.stack([own_residual(one, radius) for one in directions(level)])
-        for level, radius in zip(levels, OWN_RADIUS, strict=False)
-    )  # fmt: skip
 
 
 def together(
@@ -83,17 +72,19 @@ def together(
 
     Args:
         levels: of the picture.
-        own: of `own_maps`.
+        own: of `assistant.own_residual.own_maps`.
         pairs: what came of it and each reference; none for a look without references.
         parts: the memory of each reference alone, in the same order.
         memory: of all of them; None for a look without references.
     """
-    maps = []
+    maps, each = [], []
     for number, mine in enumerate(own):  # [n, h, w]
         if pairs:
-            given = torch.stack([pair.maps[number] for pair in pairs]).amin(dim=0)
+            apart = torch.stack([pair.maps[number] for pair in pairs])
+            given, mean = apart.amin(dim=0), mean_of_each(apart[:, :1])
         else:
-            given = mine.new_zeros(2, *mine.shape[1:])
+            given, mean = (mine.new_zeros(count, *mine.shape[1:]) for count in (2, 1))
+        each.append(_turned(mean, len(mine)))
         maps.append(torch.cat([mine[:, None], _turned(given, len(mine))], dim=1))
     last = levels[-1]
     difference = torch.zeros_like(last)
@@ -104,7 +95,8 @@ def together(
         difference = _turned(last[0] - chosen.view_as(last[0]), len(last))
     references = [memory] * len(last)
     facts = facts_of(references, last.device)
-    return Residuals(tuple(maps), difference, *facts, misplaced=misplaced_in(maps[0], references, len(last)))
+    misplaced = misplaced_in(maps[0], references, len(last))
+    return Residuals(tuple(maps), difference, **facts, misplaced=misplaced, each=tuple(each))
 
 
 def _turned(values: Tensor, count: int) -> Tensor:

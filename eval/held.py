@@ -13,11 +13,13 @@ from torch import Tensor
 
 from assistant.inspector import Inspector
 from assistant.memory import Seen, assemble, describe, kept_of, see
+from assistant.mirrors import mirrored
+from assistant.own_residual import own_maps, top_mean
 from assistant.processing import fit_size
-from assistant.reference import References, mirrored, top_mean
+from assistant.reference import References
 from assistant.vision import VisionFeatures
 from data.schema import Record
-from eval.compared import Pair, against, nearest_of, own_maps, together
+from eval.compared import Pair, against, nearest_of, together
 from eval.plain_maps import PlainMap, subspace_map
 from eval.products import Product
 
@@ -40,7 +42,7 @@ class Encoded:
     Attributes:
         levels: of the tower, of the picture and the mirror images that a look is the mean of, in half precision, for
             they are many.
-        own: of `compared.own_maps`.
+        own: of `assistant.own_residual.own_maps`.
         grey, new, turned: of `VisionFeatures`, the last one in half precision.
         mask: [h, w] bool, where it is known at most MAP_SIDE long with the picture's aspect, else None.
     """

@@ -16,8 +16,8 @@ from torch import Tensor
 from assistant.errors import LookTwiceError
 from assistant.inspector import Inspector
 from assistant.media import read_media
+from assistant.mirrors import mirrored
 from assistant.processing import fit_size, resize
-from assistant.reference import mirrored
 from assistant.types import MAX_MAP_SIDE, Look
 from eval.peers import FITS, MIRRORED, Judge, Levels, Model
 from eval.predict import kept_of

@@ -20,7 +20,7 @@ from scipy.ndimage import gaussian_filter
 from sklearn.covariance import LedoitWolf
 from torch import Tensor
 
-from assistant.reference import top_mean
+from assistant.own_residual import top_mean
 from eval.plain_maps import nearest_map
 
 Levels = Sequence[Tensor]

@@ -14,7 +14,7 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
-from assistant.reference import directions
+from assistant.own_residual import directions
 
 KEPT_VARIANCE = 0.99
 """Share of the references' variance that their subspace holds."""

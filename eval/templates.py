@@ -21,13 +21,12 @@ from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
 from assistant import command, load
-from assistant.errors import RecordError
 from assistant.types import Look
 from data.augment import retake
+from data.pairs import pairs_of
 from data.readers import read_manifest
 from data.schema import Record
 
-SET = "deeppcb"
 WAYS = ("alone", "another board's template", "its own template")
 
 
@@ -48,21 +47,6 @@ class Seen:
     lit: float
     found: float | None = None
     right: float | None = None
-
-
-def pairs_of(records: Sequence[Record]) -> list[tuple[Record, Record]]:
-    """(board, its template) of the set's records, by the numbers of their files.
-
-    Raises:
-        RecordError: there is no such pair.
-    """
-    mine = [record for record in records if record.dataset == SET]
-    templates = {int(record.image.stem): record for record in mine if record.label == 0}
-    boards = sorted((record for record in mine if record.label), key=lambda record: record.image)
-    found = [(one, templates[number]) for one in boards if (number := int(one.image.stem) + 1) in templates]
-    if not found:
-        raise RecordError(f"There are no boards of {SET} with their templates.")
-    return found
 
 
 def seen_as(look: Look, boxes: Sequence[tuple[int, int, int, int]]) -> Seen:

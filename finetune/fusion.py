@@ -30,7 +30,7 @@ from assistant.profiles import Profile, read_profile
 from assistant.weights import LOOK_FILE, LOOK_PARTS, load_parts, save_parts
 from data.schema import Record
 from finetune.gain_cases import (
-    DRAWS,
+    MOST_REFERENCES,
     OWN_PRODUCTS,
     Case,
     PlainSight,
@@ -54,7 +54,7 @@ def clear_gains(model: Judge) -> Judge:
         for parameter in model.heatmap.references.parameters():
             parameter.zero_()
     if isinstance(model, LookModel):
-        model.config.registered_score = model.config.registered_map = 0.0
+        model.config.registered_score = model.config.registered_usual = model.config.registered_map = 0.0
         model.config.misplaced_score = model.config.misplaced_map = 0.0
     return model
 
@@ -120,7 +120,7 @@ def main(
     records, model, sight, strangers = judges_of(data, chosen, stranger)
     cases: list[Case] = []
     for product, (tested, known) in tqdm(products_of(records).items(), desc="products"):
-        drawn = np.random.default_rng(0).permutation(len(known))[: 1 + max(map(max, DRAWS))]
+        drawn = np.random.default_rng(0).permutation(len(known))[:MOST_REFERENCES]
         references = [known[index].read_image() for index in drawn]
         strange = [judge for group, judge in strangers if product[0] in group]
         cases += cases_of(product, pictured(tested), references, {True: [model], False: strange}, sight)

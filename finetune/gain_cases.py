@@ -17,9 +17,10 @@ from assistant.anyres import Views, stitch
 from assistant.configuration import LookTwiceVisionConfig
 from assistant.look_model import LookModel
 from assistant.memory import Seen, held_out, joined, see, usual_of
+from assistant.mirrors import mirror
 from assistant.onevision import OneVisionLook
 from assistant.processing import fit_size, normalise, resize
-from assistant.reference import References, Residuals, mirror
+from assistant.reference import References, Residuals
 from assistant.siglip import ViewFeatures
 from assistant.vision import VisionFeatures
 from data.products import draw_product
@@ -33,8 +34,11 @@ MOST = 3
 """Products of a set that are judged."""
 LEAST = 10
 """Normal pictures, beside those judged, that a product needs to draw references from."""
-DRAWS = ((0,), (1,), (0, 1, 2, 3))
+DRAWS = ((0,), (1,), (0, 1, 2, 3), (4, 5, 6, 7), (0, 1, 2, 3, 4, 5, 6, 7))
 """Which of the references drawn of a product they are held against, each in turn."""
+MOST_REFERENCES = 1 + max(map(max, DRAWS))
+DRAWN_FIRST = 4
+"""References of a drawn product that are drawn before what is judged; what is judged depends on their number."""
 OWN_PRODUCTS = 24
 """Drawn products that are judged: of these, unlike most real ones, two normal pictures hardly differ."""
 OWN_PICTURES = 4
@@ -57,8 +61,8 @@ class Case:
         top, bulk: of `assistant.reference.Residuals`; of a picture in views those of the one whose top is highest.
         usual: of the references, None for a single one.
         logits: [h, w] of the map without the references' gain.
-        distance: [h, w] of `Residuals.distance`, of a picture in views stitched as the map is. The look stitches sums
-            of both instead, which is never more: normals are no brighter than is chosen here.
+        distance: [h, w] of `Residuals.mean_distance`, of a picture in views stitched as the map is. The look stitches
+            sums of both instead, which is never more: normals are no brighter than is chosen here.
         regions: [h, w] int, numbered connected regions of the mask, 0 for normal; None where it is not known.
     """
 
@@ -151,7 +155,7 @@ def own_product(number: int, family: str | None = None) -> tuple[list[Picture], 
     def take() -> np.ndarray:
         return variants(scene, rng)[0]
 
-    known = [take() for _ in range(1 + max(map(max, DRAWS)))]
+    known = [take() for _ in range(DRAWN_FIRST)]
     tested = [Picture(normal, np.zeros(normal.shape[:2], bool), 0) for normal in (take() for _ in range(OWN_PICTURES))]
     for index in range(OWN_PICTURES):
         try:
@@ -159,7 +163,7 @@ def own_product(number: int, family: str | None = None) -> tuple[list[Picture], 
         except ValueError:  # nothing visible could be drawn here
             continue
         tested.append(Picture(drawn.image, drawn.mask, 1))
-    return tested, known
+    return tested, known + [take() for _ in range(MOST_REFERENCES - DRAWN_FIRST)]
 
 
 def cases_of(
@@ -210,11 +214,11 @@ def cells_of(distance: Tensor, features: VisionFeatures) -> tuple[int, int]:
 
 
 def _whole(features: VisionFeatures, differences: Residuals) -> Tensor:
-    """`Residuals.distance` of one picture [1, 1, h, w]: the mean over its mirror images, its views stitched."""
+    """`Residuals.mean_distance` of one picture [1, 1, h, w]: the mean over its mirror images, its views stitched."""
     if not isinstance(features, ViewFeatures):
-        rows = differences.distance.split(1)
+        rows = differences.mean_distance.split(1)
         return torch.stack([mirror(row, number) for number, row in enumerate(rows)]).mean(dim=0)
-    return stitch(differences.distance[:, 0], features.views.boxes)[None, None]
+    return stitch(differences.mean_distance[:, 0], features.views.boxes)[None, None]
 
 
 def memory_of(model: LookModel | OneVisionLook, seen: Sequence[Seen]) -> References:

@@ -1,10 +1,14 @@
-"""Which gains serve best, chosen from short lists on cases of the training folds."""
+"""Which gains serve best, chosen from short lists on cases of the training folds.
+
+Of the score's gains the least counts that is as good as the best within one standard error (Breiman, Friedman, Olshen
+and Stone 1984, section 3.4.3): which references are drawn moves the rank of pictures, and a larger gain all the more.
+"""
 
 from __future__ import annotations
 
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,13 +17,13 @@ import typer
 from sklearn.metrics import roc_auc_score
 
 from assistant.errors import RecordError
-from assistant.reference_gain import ReferenceGain
+from assistant.reference_gain import ReferenceGain, relied
 from finetune.gain_cases import Case
 
 MAP_GAINS = (0.0, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 16.0)
-"""Logits of the map for each unit of `Residuals.distance`."""
-SCORE_GAINS = (0.0, 2.0, 4.0, 6.0, 8.0, 12.0, 16.0, 20.0, 30.0)
-"""Logits of the score for each unit of `Residuals.top`."""
+"""Logits of the map for each unit of `Residuals.mean_distance`."""
+SCORE_GAINS = (0.0, 4.0, 8.0, 12.0, 16.0, 20.0, 30.0, 40.0, 60.0)
+"""Logits of the score for each unit of `Residuals.top` with ever more references."""
 SLOPES = (0.0, 0.5, 0.75, 1.0, 1.25)
 """How much farther the farthest places of a normal picture are for each unit that it is farther as a whole,"""
 KNEES = (0.4, 0.45, 0.5, 0.55)
@@ -63,7 +67,7 @@ def choose_lone(cases: Sequence[Case]) -> Lone:
     score, top, bulk = (np.array([getattr(case, name) for case in lone]) for name in ("score", "top", "bulk"))
     over = {(slope, knee): top - slope * np.minimum(bulk, knee) for slope, knee in itertools.product(SLOPES, KNEES)}
     ranked = {
-        key: max(roc_auc_score(labels, score + gain * value, sample_weight=weight) for gain in SCORE_GAINS)
+        key: max(roc_auc_score(labels, score + gain * relied(1) * value, sample_weight=weight) for gain in SCORE_GAINS)
         for key, value in over.items()
     }
     best = max(ranked, key=lambda key: ranked[key])
@@ -72,7 +76,7 @@ def choose_lone(cases: Sequence[Case]) -> Lone:
 
 
 def choose_score(cases: Sequence[Case], lone: Lone) -> Choice:
-    """Gain of the distance that ranks the pictures of a product best, mean AUROC of the groups, sets weighing the same.
+    """Least gain of the distance that ranks the pictures of a product as well as the best, mean AUROC of the groups.
 
     Raises:
         RecordError: no group holds normal and anomalous pictures.
@@ -81,17 +85,40 @@ def choose_score(cases: Sequence[Case], lone: Lone) -> Choice:
     if not groups:
         raise RecordError("No product has normal and anomalous pictures beside enough normal references.")
 
-    def quality(value: Callable[[Case], float]) -> float:
-        return _set_mean(groups, lambda g: roc_auc_score([c.label for c in g], [value(c) for c in g]))
+    def quality(value: Callable[[Case], float]) -> np.ndarray:
+        return _of_products(groups, lambda g: roc_auc_score([c.label for c in g], [value(c) for c in g]))
 
     ranked = {gain: quality(lambda case, gain=gain: case.score + gain * above(case, lone)) for gain in SCORE_GAINS}
-    gain = max(ranked, key=lambda key: ranked[key])
-    return Choice(gain, ranked[0.0], ranked[gain], quality(lambda case: above(case, lone)))
+    weight = _weights(groups)
+    gain = least_as_good(ranked, weight)
+    before, after, alone = (
+        float(weight @ found) for found in (ranked[0.0], ranked[gain], quality(lambda c: above(c, lone)))
+    )
+    return Choice(gain, before, after, alone)
+
+
+def least_as_good(ranked: Mapping[float, np.ndarray], weight: np.ndarray) -> float:
+    """The least value whose weighted mean is within one standard error of the best, the products told one by one.
+
+    Args:
+        ranked: for each value what it gives, [n] of the products.
+        weight: [n] of the products, of sum 1.
+    """
+    best = max(ranked, key=lambda value: float(weight @ ranked[value]))
+
+    def as_good(value: float) -> bool:
+        lost = ranked[best] - ranked[value]
+        mean = float(weight @ lost)
+        return mean <= float(np.sqrt(weight**2 @ (lost - mean) ** 2))
+
+    return min(filter(as_good, ranked))
 
 
 def above(case: Case, lone: Lone) -> float:
-    """How much farther a picture is from its references than a normal one would be, as `ReferenceGain` has it."""
-    return case.top - expected(case, lone)
+    """How much farther a picture is from its references than a normal one would be, as far as `ReferenceGain` relies
+    on so many.
+    """
+    return relied(case.group[2]) * (case.top - expected(case, lone))
 
 
 def expected(case: Case, lone: Lone) -> float:
@@ -106,19 +133,27 @@ def choose_map(cases: Sequence[Case]) -> Choice | None:
         return None
 
     def quality(value: Callable[[Case], np.ndarray]) -> float:
-        return _set_mean(groups, lambda g: cover([(value(c), c.regions) for c in g if c.regions is not None]))
+        covered = _of_products(groups, lambda g: cover([(value(c), c.regions) for c in g if c.regions is not None]))
+        return float(_weights(groups) @ covered)
 
     ranked = {gain: quality(lambda case, gain=gain: case.logits + gain * case.distance) for gain in MAP_GAINS}
     gain = max(ranked, key=lambda key: ranked[key])
     return Choice(gain, ranked[0.0], ranked[gain], quality(lambda case: case.distance))
 
 
-def _set_mean(groups: Sequence[Sequence[Case]], quality: Callable[[Sequence[Case]], float]) -> float:
-    """Mean of a quality over the groups of a set, then over the sets."""
-    found: dict[str, list[float]] = defaultdict(list)
+def _of_products(groups: Sequence[Sequence[Case]], quality: Callable[[Sequence[Case]], float]) -> np.ndarray:
+    """[n] of the products, in the order of `_weights`: the mean of a quality over the groups of each."""
+    found: dict[tuple[str, str], list[float]] = defaultdict(list)
     for group in groups:
-        found[group[0].group[0]].append(quality(group))
-    return float(np.mean([np.mean(values) for values in found.values()]))
+        found[group[0].group[:2]].append(quality(group))
+    return np.array([np.mean(values) for values in found.values()])
+
+
+def _weights(groups: Sequence[Sequence[Case]]) -> np.ndarray:
+    """[n] by which products count, of sum 1: sets weigh the same, and within a set its products."""
+    products = list(dict.fromkeys(group[0].group[:2] for group in groups))
+    sizes = Counter(dataset for dataset, _ in products)
+    return np.array([1 / (sizes[dataset] * len(sizes)) for dataset, _ in products])
 
 
 def cover(truths: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:

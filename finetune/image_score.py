@@ -4,7 +4,7 @@
 
 Training ends with a layer that makes the score from the selector, the map and the picture's own residuals. It serves
 the products that it was fitted on; the map alone, which is trained pixel by pixel, may serve others better, and so may
-the oddest patches of a picture (`assistant.reference.oddness`), which are trained on nothing. How far the layer counts
+the oddest patches of a picture (`own_residual.oddness`), which are trained on nothing. How far the layer counts
 beside the map alone, the odd patches beside both, and in how many quarter turns of a picture of a new product these
 must have no like either, are the three numbers from short lists that rank best in the mean of all judges: the weights
 themselves on pictures held out of their training, on sets that they have never seen the weights of another profile and

@@ -28,8 +28,8 @@ from tqdm import tqdm
 from assistant.command import run
 from assistant.errors import RecordError
 from assistant.look_model import LookModel
+from assistant.own_residual import top_mean
 from assistant.profiles import Profile, read_profile
-from assistant.reference import top_mean
 from assistant.weights import LOOK_PARTS, load_parts, save_parts
 from data.schema import Record
 from finetune.dataset import mask_at

@@ -25,8 +25,8 @@ from assistant.command import run
 from assistant.in_place import SHARE
 from assistant.look_model import LookModel
 from assistant.memory import Seen, see
+from assistant.own_residual import top_mean
 from assistant.profiles import read_profile
-from assistant.reference import top_mean
 from finetune.gain_cases import (
     OWN_PRODUCTS,
     Picture,
@@ -133,7 +133,7 @@ def main(
         missing = [without_part(picture.pixels, rng) for picture in normals]
         if None not in missing:
             cases += cases_of(MISSING, normals + missing, known, judges, sight)
-    score, drawn = choose(cases, SCORE_GAINS, MAP_GAINS, MODEST)
+    score, _, drawn = choose(cases, SCORE_GAINS, MAP_GAINS, MODEST)
     file = rewrite_config(chosen, {"misplaced_score": score, "misplaced_map": drawn})
     typer.echo(f"wrote {file}: what is out of place counts {score} in the score and {drawn} in the map")
 

@@ -14,7 +14,7 @@ from PIL import Image
 from assistant import command
 from assistant.errors import RecordError
 from assistant.familiar import SCENE
-from assistant.reference import directions
+from assistant.own_residual import directions
 from data.readers import read_manifest
 from eval import compared, references
 from eval.held import Judge

@@ -15,8 +15,10 @@ from assistant.in_place import MARGIN, out_of_place, spread_of
 from assistant.look_model import LookModel
 from assistant.memory import assemble, held_out, see
 from assistant.memory_file import load_memory, save_memory
-from assistant.reference import PLACE_RADIUS, References, apart, directions, mirror, place_residual
-from eval.compared import against, own_maps, together
+from assistant.mirrors import mirror
+from assistant.own_residual import directions, own_maps
+from assistant.reference import PLACE_RADIUS, References, apart, place_residual
+from eval.compared import against, together
 from finetune.misplaced import without_part
 from tests.tiny import tiny_inspector, tiny_model
 

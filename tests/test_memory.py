@@ -17,8 +17,9 @@ from assistant.errors import MediaError, MemoryFileError, RateError
 from assistant.inspector import Inspector
 from assistant.memory import NEW_TO_ME, _odd, _strangers, distance_to
 from assistant.memory_file import FORMAT, KIND
+from assistant.mirrors import VARIANTS
 from assistant.prompts import says_yes, words_match_map
-from assistant.reference import VARIANTS, residuals
+from assistant.reference import residuals
 from assistant.types import MAX_REFERENCES, Region
 from assistant.verdict import FEW
 from tests.tiny import one_product, tiny_inspector

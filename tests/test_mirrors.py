@@ -11,19 +11,10 @@ import torch
 
 from assistant.configuration import MOST_MIRRORS
 from assistant.errors import RecordError, WeightsError
+from assistant.mirrors import VARIANTS, mirror, mirrored
+from assistant.own_residual import OWN_NEIGHBOURS, OWN_SHARE, directions, oddness, own_residual, top_mean
 from assistant.profiles import read_profile
-from assistant.reference import (
-    OWN_NEIGHBOURS,
-    OWN_SHARE,
-    VARIANTS,
-    directions,
-    mirror,
-    mirrored,
-    oddness,
-    own_residual,
-    residuals,
-    top_mean,
-)
+from assistant.reference import residuals
 from assistant.weights import LOOK_PARTS, read_config, save_parts
 from finetune.image_score import (
     GAINS,
@@ -100,6 +91,20 @@ def test_what_references_say_is_found_once_and_turned_over():
     known = model.remember(picture, model.see(picture))  # what was seen already is not seen again, and is the same
     for left, right in zip(memory.levels, known.levels, strict=True):
         assert torch.allclose(left, right, rtol=1e-4, atol=1e-4)
+
+
+def test_what_a_picture_shows_by_itself_and_what_references_are_is_made_once(monkeypatch):
+    model = tiny_model()[0].look_model
+    pixels, pictures = torch.randn(1, 3, 96, 96), torch.randn(2, 3, 96, 96)
+    memories = [model.remember(picture) for picture in pictures.split(1)]
+    fresh = [model.compare(model.see(pixels), memory) for memory in memories]
+    features = model.see(pixels)
+    model.compare(features, None)
+    monkeypatch.delattr("assistant.own_residual.own_residual")  # a second time would fail
+    for memory, wanted in zip(memories, fresh, strict=True):
+        found = model.compare(features, memory)
+        assert all(torch.equal(left, right) for left, right in zip(found.maps, wanted.maps, strict=True))
+        assert memory.units is memory.units
 
 
 def own_of(level: torch.Tensor, radius: int) -> torch.Tensor:

@@ -19,6 +19,7 @@ from assistant.familiar import SCENE, Familiar
 from assistant.import_expert import import_expert
 from assistant.memory import NOT_COMPARED
 from assistant.onevision_loading import checkpoint_config
+from assistant.reference_gain import relied
 from assistant.weights import CALIBRATION_FILE, FAMILIAR_FILE, LOOK_FILE
 from data.layouts import read_records
 from finetune import calibrate, fusion
@@ -112,20 +113,21 @@ def test_cases_are_what_a_look_gives(weights):
     inspector = load(str(weights))
     look, sight = inspector.model.look_model, inspector.processor
     tested = [Picture(plate(51, True), None, 1), Picture(plate(50), None, 0)]
-    known = [plate(number) for number in (1, 2, 3, 4)]
+    known = [plate(number) for number in range(1, 9)]
     cases = cases_of(("set", "part"), tested, known, {False: [look]}, sight)
     gain, drawn, bias = 7.0, 5.0, -0.5
     with torch.no_grad():
         for name, value in (("score", gain), ("drawn", drawn), ("bias", bias)):
             getattr(look.heatmap.references, name).fill_(value)
-    several = [case for case in cases if case.usual is not None]
+    several = [case for case in cases if case.group[2] == len(known)]
     assert len(several) == 2 and several[0].top > several[1].top
     memory = inspector.remember(known)
     for case, picture in zip(several, tested, strict=True):
         assert memory.usual == pytest.approx(case.usual, abs=1e-6)
         with torch.inference_mode():
             output = inspector.model.look(sight.pixels(picture.pixels), memory)
-        assert float(output.score_logit[0]) == pytest.approx(case.score + gain * (case.top - case.usual), abs=1e-4)
+        counted = relied(len(known)) * gain * (case.top - case.usual)
+        assert float(output.score_logit[0]) == pytest.approx(case.score + counted, abs=1e-4)
         most = case.logits + drawn * (case.distance - case.usual) + bias
         seen = output.heatmap_logits[0, 0].numpy()
         assert seen.shape == most.shape and (seen <= most + 1e-4).all() and np.abs(seen - most).mean() < 1.0

@@ -6,16 +6,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from assistant.mirrors import VARIANTS, mirrored
+from assistant.own_residual import directions, own_residual
 from assistant.reference import (
     LEVEL_WEIGHTS,
     PATCHES,
-    VARIANTS,
     References,
     Residuals,
-    directions,
-    mirrored,
     nearest_residual,
-    own_residual,
     place_residual,
     residuals,
 )

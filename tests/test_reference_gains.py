@@ -17,6 +17,7 @@ from finetune.fusion import clear_gains
 from finetune.gain_cases import (
     DRAWS,
     LEAST,
+    MOST_REFERENCES,
     PICTURES,
     Case,
     Picture,
@@ -26,7 +27,17 @@ from finetune.gain_cases import (
     pictured,
     products_of,
 )
-from finetune.gain_choices import DARK, LIMIT, bias_of, choose, choose_lone, choose_map, choose_score, cover
+from finetune.gain_choices import (
+    DARK,
+    LIMIT,
+    bias_of,
+    choose,
+    choose_lone,
+    choose_map,
+    choose_score,
+    cover,
+    least_as_good,
+)
 from tests.tiny import tiny_model
 
 NONE = (0.0, 0.0, 0.0)
@@ -62,6 +73,15 @@ def test_references_that_tell_nothing_do_not_count():
     known = [replace(case, score=3.0 * case.label, logits=3.0 * (case.regions > 0) + 0 * case.logits)
              for case in cases(np.random.default_rng(0), False)]  # fmt: skip
     assert choose_score(known, NONE).gain == 0 and choose_map(known).gain == 0
+
+
+def test_of_gains_that_are_as_good_within_one_standard_error_the_least_counts():
+    weight = np.full(3, 1 / 3)
+    helps_two_of_three = {0.0: np.array([0.90, 0.80, 0.85]), 8.0: np.array([0.912, 0.791, 0.861])}
+    assert least_as_good(helps_two_of_three, weight) == 0.0
+    helps_all = {0.0: np.array([0.7, 0.7, 0.7]), 8.0: np.array([0.8, 0.79, 0.81]), 16.0: np.array([0.81, 0.78, 0.82])}
+    assert least_as_good(helps_all, weight) == 8.0
+    assert least_as_good(helps_two_of_three, np.array([1.0, 0.0, 0.0])) == 8.0  # a single product has no error
 
 
 def test_sets_weigh_the_same_however_many_groups_they_have():
@@ -141,6 +161,29 @@ def test_what_is_chosen_moves_no_look_without_references():
     assert float(cleared.score_logit[0]) != pytest.approx(float(fused.score_logit[0]))
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_references_enter_the_score_by_their_gain_alone_and_the_map_by_what_was_trained_too(share: float):
+    model = tiny_model()[0].look_model.eval()
+    model.config.fusion_share, model.config.mirrors = share, 1
+    torch.manual_seed(0)
+    pixels = torch.rand(2, 3, 128, 128)
+    features, memory = model.see(pixels[:1]), model.remember(pixels[1:])
+    held, none = model.compare(features, memory), model.compare(features, None)
+    alone, trained = model.decide(features, none), model.judge(features, held)
+    beside = model.decide(features, held)
+    assert float(beside.score_logit) == pytest.approx(float(alone.score_logit), abs=1e-5)
+    assert float(trained.score_logit) != pytest.approx(float(alone.score_logit), abs=1e-3)
+    assert torch.equal(beside.heatmap_logits, trained.heatmap_logits)
+    assert not torch.equal(beside.heatmap_logits, alone.heatmap_logits)
+    model.heatmap.references.score.fill_(5.0)
+    gain = float(model.heatmap.references(held))
+    assert gain and float(model.decide(features, held).score_logit) == pytest.approx(
+        float(alone.score_logit) + gain, abs=1e-4
+    )
+    assert float(model.single(features, held).score_logit) == pytest.approx(float(alone.score_logit) + gain, abs=1e-4)
+
+
 def test_normal_pictures_are_as_dark_with_references_as_without():
     known = cases(np.random.default_rng(5), True)
     bias = bias_of(known, 8.0, NONE)
@@ -171,7 +214,7 @@ def test_cases_of_real_pictures(tmp_path):
         file = tmp_path / f"{number}.png"
         Image.fromarray(rng.integers(0, 255, (96, 128, 3), np.uint8)).save(file)
         records.append(Record(file, int(number > 1), dataset="set", category="part", split="fit", defect="x"))
-    known = [rng.integers(0, 255, (96, 128, 3), np.uint8) for _ in range(1 + max(map(max, DRAWS)))]
+    known = [rng.integers(0, 255, (96, 128, 3), np.uint8) for _ in range(MOST_REFERENCES)]
     model = tiny_model()[0].look_model.eval()
     found = cases_of(
         ("set", "part"),
@@ -197,5 +240,5 @@ def test_drawn_products_have_normals_that_differ_and_defects_where_the_mask_is()
     assert [picture.label for picture in tested][:4] == [0] * 4 and any(picture.label for picture in tested)
     for picture in tested:
         assert isinstance(picture, Picture) and bool(picture.mask.any()) is bool(picture.label)
-    assert len({one.tobytes() for one in known}) == len(known) == 4
+    assert len({one.tobytes() for one in known}) == len(known) == MOST_REFERENCES
     assert np.array_equal(own_product(3)[0][-1].pixels, tested[-1].pixels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -15,10 +16,13 @@ from assistant.errors import MemoryFileError
 from assistant.inspector import Inspector
 from assistant.look_model import LookModel
 from assistant.memory_file import load_memory, save_memory
-from assistant.reference import References, mirror, residuals
+from assistant.mirrors import mirror
+from assistant.own_residual import top_mean
+from assistant.reference import TOP_SHARE, References, residuals
 from assistant.registration import (
     MOST_TURN,
     RIM,
+    SAME,
     SLOPE,
     USUAL,
     excess,
@@ -29,7 +33,7 @@ from assistant.registration import (
     transform,
 )
 from data.augment import retake
-from finetune.registered import MAP_GAINS, MODEST, SCORE_GAINS, Case, _auroc, _cover, choose
+from finetune.registered import MAP_GAINS, MODEST, SCORE_GAINS, USUALS, Case, _auroc, _cover, choose
 from tests.tiny import tiny_model
 
 MATRIX = np.array([[0.999, -0.02, 0.03], [0.02, 0.999, -0.02]])
@@ -84,6 +88,27 @@ def test_smooth_parts_of_a_kind_are_not_held_for_one_scene():
     other[40:216, 40:216] = board(2)[40:216, 40:216]  # many keypoints agree, and half of the picture is another
     assert similarity(*(keypoints(shown) for shown in (one, other))) is not None
     assert transform(grey(one), grey(other)) is None
+
+
+def part(seed: int) -> np.ndarray:
+    """A round part [H, W, 3] uint8: light, dark and a printed rim as all of its kind, grain of its own."""
+    drawn = np.full((256, 256, 3), 225, np.uint8)
+    cv2.circle(drawn, (128, 128), 100, (150, 150, 150), -1)
+    cv2.circle(drawn, (128, 128), 60, (30, 30, 30), -1)
+    rng = np.random.default_rng(seed)
+    grain = cv2.GaussianBlur(rng.normal(0, 30, drawn.shape[:2]), (0, 0), 2)[..., None]
+    drawn = np.clip(cv2.GaussianBlur(drawn, (0, 0), 4) + grain, 0, 255).astype(np.uint8)
+    for angle in np.linspace(0, 2 * np.pi, 25)[:-1] ** 1.1:
+        x, y = np.rint(128 + 114 * np.array([np.cos(angle), np.sin(angle)])).astype(int).tolist()
+        cv2.rectangle(drawn, (x, y), (x + 5, y + 3), (60, 60, 60), -1)
+    return drawn
+
+
+def test_parts_that_are_light_and_dark_alike_are_no_scene_where_their_details_differ():
+    one, other = (cv2.GaussianBlur(grey(part(seed)), (5, 5), 0) for seed in (1, 2))
+    assert np.corrcoef(one.ravel(), other.ravel())[0, 1] > SAME
+    assert transform(grey(part(1)), grey(part(2))) is None
+    assert transform(grey(under(part(1), MATRIX)), grey(part(1))) is not None
 
 
 def test_a_level_is_moved_as_the_picture_is():
@@ -154,7 +179,18 @@ def test_it_counts_in_map_and_score_of_a_look_and_of_its_mirror_images():
     assert rows.shape == (2, 1, 64, 64) and torch.equal(rows[1], mirror(rows[0], 1)) and float(rows.max()) > 0
     plain = model.decide(features, replace(differences, registered=None))
     counted = model.decide(features, differences)
-    assert float(counted.score_logit) > float(plain.score_logit)
+    top = float(top_mean(rows[:1], TOP_SHARE))
+    assert float(counted.score_logit - plain.score_logit) == pytest.approx(4 * top, abs=1e-4)
+    model.config.registered_usual = 2 * top  # a picture that differs less than is usual is less suspicious
+    assert float(model.decide(features, differences).score_logit - plain.score_logit) == pytest.approx(
+        -4 * top, abs=1e-4
+    )
+    both = torch.cat([pixels_of(board(8)), pixels])  # nothing is laid under the first one
+    seen = model.see(both)
+    differences = model.compare(seen, memory)
+    assert differences.laid.tolist() == [0, 0, 1, 1]
+    without = model.decide(seen, replace(differences, registered=None)).score_logit
+    assert (model.decide(seen, differences).score_logit - without).tolist() == pytest.approx([0, -4 * top], abs=1e-3)
     assert torch.allclose(counted.heatmap_logits - plain.heatmap_logits, 2 * rows[:1], atol=1e-4)
     assert torch.equal(counted.map_logit, plain.map_logit)  # that of the trained map alone
     assert model.compare(features, model.remember(pixels_of(board(7)))).registered is None
@@ -213,13 +249,27 @@ def test_the_gains_are_those_that_serve_best():
         cases.append(
             Case(("own", False), label, rng.normal(), 0.3 * label + 0.1 * rng.random(), logits, excess, regions)
         )
-    score, drawn = choose(cases)
-    assert 0 < score < SCORE_GAINS[-1] and 0 < drawn < MAP_GAINS[-1]
-    for chosen, gains, quality in ((score, SCORE_GAINS, _auroc), (drawn, MAP_GAINS, _cover)):
+    score, usual, drawn = choose(cases, modest=(MODEST, MODEST))
+    assert 0 < score < SCORE_GAINS[-1] and not usual and 0 < drawn < MAP_GAINS[-1]
+    for chosen, gains, quality in ((score, SCORE_GAINS, partial(_auroc, usual=0.0)), (drawn, MAP_GAINS, _cover)):
         best = max(quality(cases, gain) for gain in gains)
         assert quality(cases, chosen) >= best - MODEST > quality(cases, gains[gains.index(chosen) - 1])
     misled = [replace(case, top=-case.top, excess=-case.excess) for case in cases]
-    assert choose(misled) == (0.0, 0.0)
+    assert choose(misled) == (0.0, 0.0, 0.0)
+    assert choose(cases).score == SCORE_GAINS[-1] and choose(cases).map == drawn  # the score's is the best itself
+
+
+def test_the_very_scene_speaks_for_a_picture_that_differs_from_it_no_more_than_usual():
+    rng, blank = np.random.default_rng(0), np.zeros((8, 8))
+    regions = np.zeros((8, 8), int)
+    regions[2:4, 2:4] = 1
+    cases = []
+    for number in range(400):
+        label, laid = number % 2, number % 4 > 1  # half of them have no reference under them
+        top = laid * (0.05 + 0.02 * rng.random() + 0.1 * label)
+        cases.append(Case(("own", False), label, rng.normal(label), top, blank, blank, regions * label, laid))
+    assert choose(cases, usuals=USUALS).usual in (0.05, 0.1, 0.15)
+    assert _auroc(cases, 16.0, 0.1) > _auroc(cases, 16.0, 0.0) + 0.02
 
 
 def test_another_take_differs_a_little_all_over():

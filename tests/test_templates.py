@@ -13,8 +13,9 @@ from PIL import Image
 from assistant.command import run
 from assistant.errors import RecordError
 from assistant.types import Look, Region
+from data.pairs import pairs_of
 from data.readers import read_manifest
-from eval.templates import WAYS, Seen, figures, main, moved_boxes, pairs_of, seen_as
+from eval.templates import WAYS, Seen, figures, main, moved_boxes, seen_as
 
 
 def boards(folder: Path, count: int = 3) -> Path:

@@ -7,7 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from assistant.reference import OWN_NEIGHBOURS, OWN_SHARE, VARIANTS, directions, oddness, own_residual, turn, turned
+from assistant.mirrors import VARIANTS, turn, turned
+from assistant.own_residual import OWN_NEIGHBOURS, OWN_SHARE, directions, oddness, own_residual
 from tests.tiny import one_product, tiny_config, tiny_inspector, tiny_model
 
 
