@@ -215,11 +215,15 @@ class LookModel(PreTrainedModel):
         output = self.judge(features, differences)
         if not bool(differences.given.any()):
             return output
-        alone = differences.without()
-        selection = self.selector(features, alone)
-        without = self._trained_score(selection.score_logit, self.heatmap(selection, alone)[1], alone)
+        without = self.alone(features, differences) if differences.alone is None else differences.alone
         trained = self._trained_score(output.selector_logit, output.map_logit, differences)
         return replace(output, score_logit=output.score_logit - trained + without)
+
+    def alone(self, features: VisionFeatures, differences: Residuals | None = None) -> Tensor:
+        """`Residuals.alone` of pictures of `see`, [B]; `differences` are theirs, of anything, where they are known."""
+        within = (self.compare(features, None) if differences is None else differences).without()
+        selection = self.selector(features, within)
+        return self._trained_score(selection.score_logit, self.heatmap(selection, within)[1], within)
 
     def _counting_odd(
         self, output: LookOutput, features: VisionFeatures, differences: Residuals, mirrors: int

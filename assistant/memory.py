@@ -41,11 +41,13 @@ class Seen:
         features: as the model's `see` gives them of the picture.
         part: the memory of this picture alone, with its variants.
         descriptor: [1, D], see `describe`.
+        alone: of `LookModel.alone`, where the picture is held against many; None where it is made each time.
     """
 
     features: VisionFeatures
     part: References
     descriptor: Tensor
+    alone: Tensor | None = None
 
 
 def see(model: LookModel, pixels: Tensor) -> Seen:
@@ -86,16 +88,18 @@ def assemble(
     elif strange:
         notes.append("The references disagree: they show different products.")
     alike = {index: differences for index, differences in held.items() if index not in strange}
-    odd = _odd({index: logit for index, (logit, _) in _judged(model, seen, alike).items()}, calibration)
+    told = _judged(model, seen, alike)
+    odd = _odd({index: logit for index, (logit, _) in told.items()}, calibration)
     for number in sorted(numbers[index] for index in odd):
         notes.append(f"Reference {number} looks anomalous against the other references: please check it.")
-    alike = {index: differences for index, differences in alike.items() if index not in odd}
-    told = _judged(model, seen, alike).values()
+    if odd:
+        alike = {index: differences for index, differences in alike.items() if index not in odd}
+        told = _judged(model, seen, alike)
     return replace(
         memory,
         descriptors=descriptors,
-        normals=tuple(logit for logit, _ in told),
-        peaks=tuple(peak for _, peak in told),
+        normals=tuple(logit for logit, _ in told.values()),
+        peaks=tuple(peak for _, peak in told.values()),
         notes=tuple(notes),
         usual=usual_of(model, alike.values()),
     )
@@ -129,7 +133,7 @@ def _judged(model: LookModel, seen: Sequence[Seen], held: Mapping[int, Residuals
         return {}
     found = {}
     for index, differences in held.items():
-        expected = replace(differences, usual=torch.full_like(differences.given, usual))
+        expected = replace(differences, usual=torch.full_like(differences.given, usual), alone=seen[index].alone)
         found[index] = facts_of(model.decide(seen[index].features, expected))
     return found
 
@@ -150,9 +154,9 @@ def kept_of(model: LookModel, seen: Sequence[Seen]) -> list[int]:
     return _coreset(torch.cat([one.descriptor for one in seen]), most)
 
 
-def judged(model: LookModel, features: VisionFeatures, memory: References | None) -> tuple[float, float]:
-    """`facts_of` one picture of `Seen.features`, held against a memory or, without any, by itself."""
-    return facts_of(model.decide(features, model.compare(features, memory)))
+def judged(model: LookModel, seen: Seen, memory: References | None) -> tuple[float, float]:
+    """`facts_of` one picture, held against a memory or, without any, by itself."""
+    return facts_of(model.decide(seen.features, replace(model.compare(seen.features, memory), alone=seen.alone)))
 
 
 def distance_to(memory: References, descriptor: Tensor) -> float:

@@ -96,6 +96,8 @@ class Residuals:
         registered: [B, 1, H, W] of `registration.excess` at the tower's finest level, 0 where nothing was registered;
             None counts as that.
         laid: [B] 1 where something was registered, 0 elsewhere; None counts as 1 where `registered` is given.
+        alone: [B] the image logit that was trained, without references, where it is known already: it is the same
+            whatever a picture is held against.
         misplaced: [B, 1, h, w] of `in_place.out_of_place` at the finest residual level; None counts as 0.
         each: one [B, 1, h_l, w_l] a residual level: mean over the references of the distance to the nearest patch of
             each; None counts as the distance to the nearest of all.
@@ -112,6 +114,7 @@ class Residuals:
     count: Tensor | None = None
     each: tuple[Tensor, ...] | None = None
     laid: Tensor | None = None
+    alone: Tensor | None = None
 
     @cached_property
     def distance(self) -> Tensor:

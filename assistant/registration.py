@@ -12,6 +12,7 @@ another, nor is a smooth part, which correlates with every other of its kind.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -19,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from assistant.alignment import keypoints, similarity
+from assistant.alignment import Keypoints, keypoints, similarity
 from assistant.own_residual import directions
 from assistant.reference import BULK, References, place_residual
 
@@ -44,6 +45,8 @@ SMOOTHED, COARSE = 5, 2.0
 """Side of the Gaussian that pictures are smoothed with for it, pixels, and standard deviation of a wider one: what that
 takes away besides are the details, for bright and dark parts lie alike in other scenes too.
 """
+KEPT = 48
+"""Pictures whose keypoints are kept, half a megabyte each."""
 MOST_TURN, MOST_SCALED = 5.0, 1.1
 """Degrees and factor up to which features are moved; beyond, the tower looks at the reference's moved pixels."""
 RIM = 3.0
@@ -67,7 +70,7 @@ def transform(grey: np.ndarray, other: np.ndarray) -> np.ndarray | None:
     Args:
         grey, other: [H, W] uint8.
     """
-    begin = similarity(*(keypoints(np.dstack([one] * 3)) for one in (grey, other)))
+    begin = similarity(*(_keypoints(one.tobytes(), one.shape) for one in (grey, other)))
     if begin is None:
         return None
     small = [_shrunk(one) for one in (grey, other)]
@@ -89,6 +92,12 @@ def transform(grey: np.ndarray, other: np.ndarray) -> np.ndarray | None:
     found = found.astype(np.float64) / wide
     found[:, :2] *= width
     return found
+
+
+@lru_cache(KEPT)
+def _keypoints(grey: bytes, shape: tuple[int, int]) -> Keypoints:
+    """Keypoints of a picture [H, W] uint8: a reference is held against many pictures, and a picture by several ways."""
+    return keypoints(np.dstack([np.frombuffer(grey, np.uint8).reshape(shape)] * 3))
 
 
 def _likeness(grey: np.ndarray, other: np.ndarray, matrix: np.ndarray) -> tuple[float, float]:

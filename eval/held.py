@@ -91,6 +91,7 @@ class Judge:
         self.tested = lru_cache(MOST_TESTED)(self._encode)
         self.seen = lru_cache(MOST_PAIRED)(self._see)
         self.pairs = lru_cache(MOST_PAIRED)(self._pairs)
+        self.alone = lru_cache(maxsize=None)(self._alone)
 
     def _size(self, record: Record) -> tuple[int, int]:
         with Image.open(record.image) as image:
@@ -108,6 +109,12 @@ class Judge:
     def _see(self, record: Record) -> Seen:
         with torch.inference_mode():
             return see(self.model, self.inspector.processor.pixels(record.read_image(), self.size))
+
+    def _alone(self, record: Record) -> Tensor:
+        """`Residuals.alone` of a tested picture."""
+        encoded = self.tested(record)
+        features = encoded.whole()
+        return self.model.alone(features, together(features.levels[1:], encoded.own, (), ()))
 
     def _pairs(self, reference: Record) -> Callable[[Record], Pair]:
         """Holds tested pictures against a reference, each once."""
@@ -144,7 +151,7 @@ class Judge:
                 differences = self.model.compare(features, memory)
             elif found is not None:
                 differences = replace(differences, registered=mirrored(found, len(encoded.own[0])))
-            output = self.model.decide(features, differences)
+            output = self.model.decide(features, replace(differences, alone=self.alone(record) if kept else None))
         normals = memory.normals if memory is not None else None
         score = self.inspector.calibration.score(float(output.score_logit[0]), normals)
         found = {FUSED: (score, output.heatmap_logits[0, 0])}

@@ -191,6 +191,7 @@ def cases_of(
     for picture in tested:
         with torch.inference_mode():
             features = model.see(sight.pixels(picture.pixels))
+            alone = {judge: judge.alone(features) for group in judges.values() for judge in group}
             for memory in memories:
                 differences = model.compare(features, memory)
                 farthest = int(differences.top.argmax())
@@ -199,7 +200,7 @@ def cases_of(
                 cells = cells_of(distance, features)
                 far, regions = _drawn_at(distance, cells), regions_of(picture.mask, cells)
                 for familiar, judge in ((known, judge) for known, group in judges.items() for judge in group):
-                    output = judge.decide(features, differences)
+                    output = judge.decide(features, replace(differences, alone=alone[judge]))
                     logits, score = _drawn_at(output.heatmap_logits, cells), float(output.score_logit[0])
                     group = (*product, memory.count, familiar)
                     cases.append(Case(group, picture.label, score, *facts, logits, far, regions))

@@ -96,6 +96,7 @@ def cases_of(
         for picture in tested:
             features = model.see(sight.pixels(picture.pixels))
             cells = tuple(features.levels[0].shape[-2:])
+            alone = {judge: judge.alone(features) for judge in judges}
             for memory in memories:
                 differences = model.compare(features, memory)
                 found = differences.misplaced
@@ -103,7 +104,7 @@ def cases_of(
                 plain = replace(differences, misplaced=None, known=torch.zeros_like(differences.given))
                 drawn = F.interpolate(beyond, cells, mode="bilinear", align_corners=False)[0, 0].numpy()
                 for judge in judges:
-                    output = judge.decide(features, plain)
+                    output = judge.decide(features, replace(plain, alone=alone[judge]))
                     yield Case(
                         (f"{group}, {memory.count} references", False), picture.label, float(output.score_logit[0]),
                         float(top_mean(beyond, SHARE)[0]), output.heatmap_logits[0, 0].numpy(), drawn,

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from assistant.familiar import WAYS
 from assistant.inspector import Inspector
-from assistant.memory import assemble, describe, judged, see
+from assistant.memory import Seen, assemble, describe, judged, see
 from assistant.threshold import DEFAULT_RATE, PRIOR_WEIGHT, Normals, conformal_cut, gaussian_cut
 from data.photos import photographs
 from data.products import draw_product
@@ -106,24 +106,29 @@ def measure_product(
     size = inspector.processor.fit_size(pictures[0].shape[1], pictures[0].shape[0])
     held: list[Held] = []
     with torch.inference_mode():
-        seen = [see(model, inspector.processor.pixels(picture, size)) for picture in pictures]
-        alone = [calibration.logit(judged(model, one.features, None)[0]) for one in seen]
+        seen, odd = ([_seen(inspector, picture, size) for picture in group] for group in (pictures, others))
+        alone = [calibration.logit(judged(model, one, None)[0]) for one in seen]
         if len(seen) < LEAST:
             return alone, held
-        odd = [see(model, inspector.processor.pixels(picture, size)) for picture in others]
         for shots in SHOTS:
             for draw in range(seeds):
                 order = rng.permutation(len(seen))
                 chosen_few = [seen[i] for i in order[:shots]]
                 memory = assemble(model, chosen_few, plain, range(1, shots + 1), familiar)
-                told = [judged(model, seen[i].features, memory) for i in order[shots:]]
+                told = [judged(model, seen[i], memory) for i in order[shots:]]
                 unseen = tuple(calibration.logit(logit) for logit, _ in told)
                 known = tuple(calibration.logit(value) for value in memory.normals)
                 against = odd if shots in JUDGED and not draw else []
-                found = tuple(calibration.logit(judged(model, one.features, memory)[0]) for one in against)
+                found = tuple(calibration.logit(judged(model, one, memory)[0]) for one in against)
                 peaks = tuple(peak + calibration.pixel_bias for _, peak in told)
                 held.append(Held(product, shots, known, unseen, found, peaks))
     return alone, held
+
+
+def _seen(inspector: Inspector, picture: np.ndarray, size: tuple[int, int]) -> Seen:
+    """A picture, to be held against many others."""
+    seen = see(inspector.model.look_model, inspector.processor.pixels(picture, size))
+    return replace(seen, alone=inspector.model.look_model.alone(seen.features))
 
 
 def prior_of(groups: Mapping[Product, Sequence[float]]) -> Normals:

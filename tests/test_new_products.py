@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from assistant.calibration import Calibration
-from assistant.memory import judged
+from assistant.memory import judged, see
 from assistant.threshold import LIT_RATE, Normals, gaussian_cut
 from assistant.types import SUSPICIOUS
 from finetune import new_products
@@ -104,8 +104,8 @@ def test_what_is_no_brighter_than_normal_pictures_is_dark_but_a_called_picture_k
     assert len(memory.peaks) == len(memory.normals) == 3
     others = bright.remember([picture(1), picture(2)])
     with torch.inference_mode():
-        features = bright.model.look_model.see(bright.processor.pixels(picture(0)))
-        _, peak = judged(bright.model.look_model, features, others)
+        one = see(bright.model.look_model, bright.processor.pixels(picture(0)))
+        _, peak = judged(bright.model.look_model, one, others)
     assert min(abs(peak - other) for other in memory.peaks) < 1e-4
     level = bright.calibration.dimming(memory.peaks, 0.0)
     assert level > 0

@@ -176,6 +176,11 @@ def test_references_enter_the_score_by_their_gain_alone_and_the_map_by_what_was_
     assert float(trained.score_logit) != pytest.approx(float(alone.score_logit), abs=1e-3)
     assert torch.equal(beside.heatmap_logits, trained.heatmap_logits)
     assert not torch.equal(beside.heatmap_logits, alone.heatmap_logits)
+    told = model.alone(features)  # made once for all that it is held against
+    assert torch.equal(model.decide(features, replace(held, alone=told)).score_logit, beside.score_logit)
+    assert float(model.decide(features, replace(held, alone=told + 1)).score_logit - beside.score_logit) == (
+        pytest.approx(1, abs=1e-5)
+    )
     model.heatmap.references.score.fill_(5.0)
     gain = float(model.heatmap.references(held))
     assert gain and float(model.decide(features, held).score_logit) == pytest.approx(
