@@ -29,7 +29,10 @@ from assistant.types import MAX_REFERENCES, ClipFile, Finding, Media
 if TYPE_CHECKING:
     from assistant.session import Session
 
-PATH_HELP = "The picture: JPEG, PNG, WebP, BMP or TIFF; or the clip: MP4, WebM, MKV, AVI, MOV or GIF."
+PATH_HELP = (
+    "The picture: JPEG, PNG, WebP, BMP or TIFF; or the clip: MP4, WebM, MKV, AVI, MOV or GIF. "
+    "A question goes after --ask."
+)
 _COLOURS = {"anomalous": "bold red", "normal": "bold green", "unsure": "bold yellow"}
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 

@@ -38,13 +38,10 @@ def taken_twice(records: Sequence[Record], seed: int = 0) -> Iterator[tuple[str,
         rng = np.random.default_rng([seed, len(group)])
         for index in rng.permutation(len(group))[:PHOTOGRAPHS]:
             pixels = group[index].read_image()
-            takes = [Picture(retake(pixels, rng), np.zeros(pixels.shape[:2], bool), 0)]
-            try:
-                drawn = draw_defect(retake(pixels, rng), rng)
-                takes.append(Picture(drawn.image, drawn.mask, 1))
-            except ValueError:  # nothing visible could be drawn here
-                continue
-            yield dataset, pixels, takes
+            normal = _normal(retake(pixels, rng))
+            defective = _defective(retake(pixels, rng), rng)
+            if defective is not None:
+                yield dataset, pixels, [normal, defective]
 
 
 def boards_anew(records: Sequence[Record], seed: int = 0) -> Iterator[tuple[str, str, np.ndarray, list[Picture]]]:
@@ -54,7 +51,7 @@ def boards_anew(records: Sequence[Record], seed: int = 0) -> Iterator[tuple[str,
     pairs = sorted(pairs_of(boards), key=lambda pair: pair[0].split) if boards else []  # "calibrate" before "fit"
     for board, template in pairs[:BOARDS]:
         pixels = template.read_image()
-        normal = Picture(retake(pixels, rng), np.zeros(pixels.shape[:2], bool), 0)
+        normal = _normal(retake(pixels, rng))
         yield "boards", SET, pixels, [normal, Picture(retake(board.read_image(), rng), None, 1)]
 
 
@@ -77,9 +74,19 @@ def scenes_again(
         if len(other) < LEAST_AGAIN:
             continue
         for one, number in other.items():
-            normal = Picture(normals[one], np.zeros(normals[one].shape[:2], bool), 0)
-            try:
-                defective = Picture(draw_defect(normals[one], rng).image, None, 1)
-            except ValueError:  # nothing visible could be drawn here
-                continue
-            yield dataset, normals[number], [normal, defective]
+            defective = _defective(normals[one], rng)
+            if defective is not None:
+                yield dataset, normals[number], [_normal(normals[one]), defective._replace(mask=None)]
+
+
+def _normal(pixels: np.ndarray) -> Picture:
+    return Picture(pixels, np.zeros(pixels.shape[:2], bool), 0)
+
+
+def _defective(pixels: np.ndarray, rng: np.random.Generator) -> Picture | None:
+    """The picture with a drawn defect; None where nothing visible can be drawn."""
+    try:
+        drawn = draw_defect(pixels, rng)
+    except ValueError:
+        return None
+    return Picture(drawn.image, drawn.mask, 1)
