@@ -17,7 +17,7 @@ from assistant.kinds import KindHead
 from assistant.look_twice import LookTwiceSelector, Selection
 from assistant.mirrors import VARIANTS, mirror, mirrored, turned
 from assistant.own_residual import ODD_LEVEL, OWN_RADIUS, oddness, top_mean
-from assistant.reference import TOP_SHARE, References, Residuals, own_summary, residuals
+from assistant.reference import TOP_SHARE, Alone, References, Residuals, own_summary, residuals
 from assistant.registration import excess, found_under, grey_of, laid_under, moved
 from assistant.vision import TimmTower, VisionFeatures, describe
 
@@ -211,19 +211,26 @@ class LookModel(PreTrainedModel):
         return self._counting_odd(self._beside(features, differences), features, differences, 1)
 
     def _beside(self, features: VisionFeatures, differences: Residuals) -> LookOutput:
-        """As `judge`, but references enter the score by their gains alone: what was trained ranks best without them."""
+        """As `judge`, but references enter the score by their gains alone: what was trained ranks best without them.
+
+        The kind of defect is named without them too, as far as the product is known: the map that references light
+        has other shapes than the one kinds were learned on. Of new products it shows more of what is odd.
+        """
         output = self.judge(features, differences)
         if not bool(differences.given.any()):
             return output
         without = self.alone(features, differences) if differences.alone is None else differences.alone
         trained = self._trained_score(output.selector_logit, output.map_logit, differences)
-        return replace(output, score_logit=output.score_logit - trained + without)
+        kinds = torch.lerp(output.kind_logits, without.kind_logits, differences.known_share.view(-1, 1))
+        return replace(output, score_logit=output.score_logit - trained + without.score_logit, kind_logits=kinds)
 
-    def alone(self, features: VisionFeatures, differences: Residuals | None = None) -> Tensor:
-        """`Residuals.alone` of pictures of `see`, [B]; `differences` are theirs, of anything, where they are known."""
+    def alone(self, features: VisionFeatures, differences: Residuals | None = None) -> Alone:
+        """`Residuals.alone` of pictures of `see`; `differences` are theirs, of anything, where they are known."""
         within = (self.compare(features, None) if differences is None else differences).without()
         selection = self.selector(features, within)
-        return self._trained_score(selection.score_logit, self.heatmap(selection, within)[1], within)
+        logits, map_logit, _ = self.heatmap(selection, within)
+        score = self._trained_score(selection.score_logit, map_logit, within)
+        return Alone(score, self.kinds(selection, logits))
 
     def _counting_odd(
         self, output: LookOutput, features: VisionFeatures, differences: Residuals, mirrors: int
@@ -307,9 +314,9 @@ class LookModel(PreTrainedModel):
 
 def _of_new(differences: Residuals) -> Tensor | None:
     """`Residuals.misplaced` as far as the product is new: a known one is judged best by what was trained."""
-    if differences.misplaced is None or differences.known is None:
-        return differences.misplaced
-    return (1 - differences.known).view(-1, 1, 1, 1) * differences.misplaced
+    if differences.misplaced is None:
+        return None
+    return (1 - differences.known_share).view(-1, 1, 1, 1) * differences.misplaced
 
 
 def mean_look(output: LookOutput, mirrors: int, cells: tuple[int, int]) -> LookOutput:

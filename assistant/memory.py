@@ -15,7 +15,7 @@ from assistant.calibration import Calibration
 from assistant.familiar import Familiar
 from assistant.look_model import LookModel, LookOutput
 from assistant.mirrors import VARIANTS
-from assistant.reference import References, Residuals, apart
+from assistant.reference import Alone, References, Residuals, apart
 from assistant.types import Look
 from assistant.vision import VisionFeatures, describe
 
@@ -47,7 +47,7 @@ class Seen:
     features: VisionFeatures
     part: References
     descriptor: Tensor
-    alone: Tensor | None = None
+    alone: Alone | None = None
 
 
 def see(model: LookModel, pixels: Tensor) -> Seen:

@@ -114,7 +114,7 @@ class OneVisionLook(nn.Module):
     decide = single = judge
 
     def alone(self, features: ViewFeatures) -> None:
-        """Nothing is kept of it as of `LookModel.alone`: references enter the score by what was trained too."""
+        """Nothing is kept of it as of `LookModel.alone`: references enter score and kinds by what was trained too."""
 
     def remember(self, views: Views, features: ViewFeatures | None = None) -> References:
         """Features of the views of one normal picture and of their mirror images: patches at every scale it is seen.

@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -82,6 +83,18 @@ class References:
         return spread_of(self.apart)
 
 
+class Alone(NamedTuple):
+    """What was trained says of B pictures without references, whatever they are held against.
+
+    Attributes:
+        score_logit: [B] image logit, no gain in it.
+        kind_logits: [B, kinds] which kind of defect, if there is one.
+    """
+
+    score_logit: Tensor
+    kind_logits: Tensor
+
+
 @dataclass(frozen=True, eq=False)
 class Residuals:
     """What differs, for B pictures.
@@ -96,8 +109,7 @@ class Residuals:
         registered: [B, 1, H, W] of `registration.excess` at the tower's finest level, 0 where nothing was registered;
             None counts as that.
         laid: [B] 1 where something was registered, 0 elsewhere; None counts as 1 where `registered` is given.
-        alone: [B] the image logit that was trained, without references, where it is known already: it is the same
-            whatever a picture is held against.
+        alone: of the same pictures, where it is known already.
         misplaced: [B, 1, h, w] of `in_place.out_of_place` at the finest residual level; None counts as 0.
         each: one [B, 1, h_l, w_l] a residual level: mean over the references of the distance to the nearest patch of
             each; None counts as the distance to the nearest of all.
@@ -114,7 +126,7 @@ class Residuals:
     count: Tensor | None = None
     each: tuple[Tensor, ...] | None = None
     laid: Tensor | None = None
-    alone: Tensor | None = None
+    alone: Alone | None = None
 
     @cached_property
     def distance(self) -> Tensor:
@@ -138,6 +150,11 @@ class Residuals:
         """The same pictures as if there were no references: what differs within each of them is left."""
         maps = tuple(torch.cat([level[:, :1], torch.zeros_like(level[:, 1:])], dim=1) for level in self.maps)
         return Residuals(maps, torch.zeros_like(self.difference), torch.zeros_like(self.given))
+
+    @property
+    def known_share(self) -> Tensor:
+        """[B] of `known`; 0 where nothing is told of it."""
+        return torch.zeros_like(self.given) if self.known is None else self.known
 
     @property
     def top(self) -> Tensor:

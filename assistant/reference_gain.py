@@ -69,5 +69,5 @@ class ReferenceGain(nn.Module):
         return torch.where(differences.usual.isnan(), estimate, differences.usual)
 
     def _mixed(self, pair: Tensor, differences: Residuals) -> Tensor:
-        known = torch.zeros_like(differences.given) if differences.known is None else differences.known
+        known = differences.known_share
         return known * pair[0] + (1 - known) * pair[1]

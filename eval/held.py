@@ -16,7 +16,7 @@ from assistant.memory import Seen, assemble, describe, kept_of, see
 from assistant.mirrors import mirrored
 from assistant.own_residual import own_maps, top_mean
 from assistant.processing import fit_size
-from assistant.reference import References
+from assistant.reference import Alone, References
 from assistant.vision import VisionFeatures
 from data.schema import Record
 from eval.compared import Pair, against, nearest_of, together
@@ -110,7 +110,7 @@ class Judge:
         with torch.inference_mode():
             return see(self.model, self.inspector.processor.pixels(record.read_image(), self.size))
 
-    def _alone(self, record: Record) -> Tensor:
+    def _alone(self, record: Record) -> Alone:
         """`Residuals.alone` of a tested picture."""
         encoded = self.tested(record)
         features = encoded.whole()

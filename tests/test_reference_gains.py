@@ -10,6 +10,7 @@ import torch
 from scipy import ndimage
 
 from assistant.errors import RecordError
+from assistant.look_model import mean_look
 from assistant.reference import residuals
 from data.schema import Record
 from eval.aupro import aupro
@@ -178,7 +179,8 @@ def test_references_enter_the_score_by_their_gain_alone_and_the_map_by_what_was_
     assert not torch.equal(beside.heatmap_logits, alone.heatmap_logits)
     told = model.alone(features)  # made once for all that it is held against
     assert torch.equal(model.decide(features, replace(held, alone=told)).score_logit, beside.score_logit)
-    assert float(model.decide(features, replace(held, alone=told + 1)).score_logit - beside.score_logit) == (
+    higher = told._replace(score_logit=told.score_logit + 1)
+    assert float(model.decide(features, replace(held, alone=higher)).score_logit - beside.score_logit) == (
         pytest.approx(1, abs=1e-5)
     )
     model.heatmap.references.score.fill_(5.0)
@@ -187,6 +189,27 @@ def test_references_enter_the_score_by_their_gain_alone_and_the_map_by_what_was_
         float(alone.score_logit) + gain, abs=1e-4
     )
     assert float(model.single(features, held).score_logit) == pytest.approx(float(alone.score_logit) + gain, abs=1e-4)
+
+
+@torch.no_grad()
+def test_kinds_of_a_known_product_are_named_without_references_and_of_a_new_one_beside_them():
+    model = tiny_model()[0].look_model.eval()
+    model.config.mirrors = 2
+    model.heatmap.references.drawn.fill_(30.0)  # the map beside references is another one
+    torch.manual_seed(0)
+    pixels = torch.rand(2, 3, 128, 128)
+    features, memory = model.see(pixels[:1]), model.remember(pixels[1:])
+
+    def kinds(known: float) -> torch.Tensor:
+        return model.decide(features, model.compare(features, replace(memory, known=known))).kind_logits
+
+    alone = model.decide(features, model.compare(features, None)).kind_logits
+    beside = mean_look(
+        model.judge(features, model.compare(features, memory)), 2, tuple(model.config.heatmap_config.cells)
+    ).kind_logits
+    assert not torch.allclose(alone, beside, atol=1e-4)
+    assert torch.allclose(kinds(1.0), alone, atol=1e-5) and torch.allclose(kinds(0.0), beside, atol=1e-5)
+    assert torch.allclose(kinds(0.5), (alone + beside) / 2, atol=1e-5)
 
 
 def test_normal_pictures_are_as_dark_with_references_as_without():
