@@ -22,37 +22,11 @@ lint: .venv/ready-dev
 bench: .venv/ready
 	$(BIN)/python -m eval.bench --profile $(PROFILE)
 
-# All stages, in order, hours on 2 cores. A stopped run goes on where it was. How clips are weighed is fitted before
-# the language model learns to speak of them.
-# Each later look run brings fresh samples, seen once; the mean of the last three is kept, and then how far odd patches
-# and references count is chosen on sets that a judge never saw.
+include finetune/embedded.mk
+
+# Hours on 2 cores. A stopped run goes on where it was.
 train-embedded: .venv/ready
-	$(BIN)/python -m finetune.look --data $(DATA) --samples 6144 --own-normals 0.35 --referenced 0.5 --steps 1100 \
-		--out runs/embedded/look1
-	$(BIN)/python -m finetune.look --data $(DATA) --go-on --seed 7 --samples 4480 --own-normals 0.7 --referenced 0.1 \
-		--steps 450 --rate 1.5e-3 --out runs/embedded/look2
-	cp weights/embedded/look.safetensors runs/embedded/look2/end.safetensors
-	$(BIN)/python -m finetune.look --data $(DATA) --go-on --seed 11 --samples 10240 --steps 640 --rate 1.5e-3 \
-		--no-mix-style --out runs/embedded/look
-	cp weights/embedded/look.safetensors runs/embedded/look/end.safetensors
-	$(BIN)/python -m finetune.look --data $(DATA) --go-on --seed 13 --samples 5120 --own-normals 0.6 --steps 320 \
-		--rate 1.2e-3 --no-mix-style --out runs/embedded/look4
-	cp weights/embedded/look.safetensors runs/embedded/look4/end.safetensors
-	$(BIN)/python -m finetune.average runs/embedded/look2/end.safetensors runs/embedded/look/end.safetensors \
-		runs/embedded/look4/end.safetensors
-	$(BIN)/python -m finetune.kinds --features runs/embedded/look/features
-	$(BIN)/python -m finetune.leave_out --data $(DATA) --features runs/embedded/look/features --limit 258 --steps 250 \
-		--on fit --out runs/embedded/left-out
-	$(BIN)/python -m finetune.image_score --data $(DATA) --stranger embedded-open --left-out runs/embedded/left-out
-	$(BIN)/python -m finetune.fusion --data $(DATA) --stranger embedded-open
-	$(BIN)/python -m finetune.registered --data $(DATA) --stranger embedded-open
-	$(BIN)/python -m finetune.misplaced --data $(DATA) --stranger embedded-open
-	$(BIN)/python -m finetune.calibrate look --data $(DATA)
-	$(BIN)/python -m data.build events runs/events --count 120 --seed 7 --fold train
-	$(BIN)/python -m finetune.clips --data runs/events
-	$(BIN)/python -m finetune.chat --features runs/embedded/look/features --clips runs/events --out runs/embedded/chat
-	$(BIN)/python -m finetune.calibrate references --data $(DATA) --left-out runs/embedded/left-out
-	$(BIN)/python -m finetune.calibrate words --data $(DATA)
+	$(MAKE) --jobs=2 $(E)/words.done
 
 # From openly licensed pictures only; first: pip install --no-deps -r requirements-open.txt
 train-open: .venv/ready

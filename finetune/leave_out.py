@@ -1,6 +1,6 @@
 """Leave datasets out: every set is judged by a model that never saw it. This is how choices are made.
 
-    python -m finetune.leave_out --data DIR --features RUN/features [--steps N] [--variant NAME] [--on fit]
+    python -m finetune.leave_out --data DIR --features RUN/features [--steps N] [--on fit | --weights-only]
 
 Three short runs, each without one group of sets, on the cached features of a look stage; each is judged on the sets
 it did not see: on pictures of their training folds to choose between variants, on their validation folds to report.
@@ -143,20 +143,26 @@ def main(
     variant: Variant = Variant.base,
     on: Annotated[Fold, typer.Option(help="fit: to choose between variants; val: to report.")] = Fold.report,
     limit: Annotated[int, typer.Option(help="Use at most this many batches; 0 means all.")] = 0,
+    weights_only: Annotated[bool, typer.Option(help="Train and stop there: for who asks `left_out_judges`.")] = False,
 ) -> None:
     """Trains three times, judges each on what it did not see, and prints the table."""
     files = feature_files(features, limit)
     chosen = read_profile(profile)
-    records = judges(training_records(data, chosen), on)
-    rows = []
-    for number, group in groups_in(records):
+    known = list(training_records(data, chosen))
+    records, rows = judges(known, on), []
+    for number, group in groups_in(known):
         model = new_model(chosen)
         tower = model.tower  # the training goes without
         torch.manual_seed(0)
         stage_of(model, files, group, out / f"{variant}-{number}", steps, variant)
         save_parts(model, LOOK_PARTS, out / LEFT_OUT_FILE.format(variant=variant, number=number))
+        if weights_only:
+            continue
         model.tower = tower
         rows += judge(model, [record for record in records if record.dataset in group], variant is Variant.no_own)
+    if weights_only:
+        typer.echo(f"wrote weights to {out}")
+        return
     result = table_of(rows)
     names = list(next(iter(result.values())))
     mean = {}

@@ -1,8 +1,9 @@
 """Stage 1: trains selector, heatmap head and kinds on real and drawn masks, boxes and labels; the tower stays frozen.
 
-    python -m finetune.look --data DIR [--samples N] [--steps N] [--out RUN] [--profile NAME]
+    python -m finetune.look --data DIR [--samples N] [--steps N] [--out RUN] [--profile NAME] [--features-only]
 
-The tower looks at every sample once (`OUT/features`), then the small parts are trained on what it saw.
+The tower looks at every sample once (`OUT/features`), then the small parts are trained on what it saw. The first can be
+done ahead, while another run trains.
 """
 
 from __future__ import annotations
@@ -138,6 +139,7 @@ def train(
     go_on: Annotated[bool, typer.Option(help="Start from the profile's look.safetensors, not from nothing.")] = False,
     mix_style: Annotated[bool, typer.Option(help="Pictures lend each other their style in half of the steps.")] = True,
     save_steps: Annotated[int, typer.Option(min=1)] = 200,
+    features_only: Annotated[bool, typer.Option(help="Let the tower look at the samples and stop there.")] = False,
     recipe: Annotated[Path | None, typer.Option(help="Of a OneVision profile: its settings, as YAML.")] = None,
     context: typer.Context = None,
 ) -> None:
@@ -160,6 +162,9 @@ def train(
     files = cached(model, fitted, samples, seed, out / "features", mix)
     held = [record for record in records if record.split == "calibrate"]
     kept = cached(model, held, HELD_BATCHES * BATCH, seed + 1, out / "held") if held else []
+    if features_only:
+        typer.echo(f"wrote {len(files)} + {len(kept)} batches of features to {out}")
+        return
     fit(model, files, kept, out, steps=steps, rate=rate, seed=seed, save_steps=save_steps, mix_style=mix_style)
     right = fit_kinds(model, files, seed)
     typer.echo(f"kinds right on batches kept apart: {right:.3f}")

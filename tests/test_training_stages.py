@@ -1,0 +1,117 @@
+"""`make train-embedded` names commands that exist, and no stage starts before what it is made from."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+import typer
+from PIL import Image
+
+from assistant.profiles import read_profile
+from assistant.weights import LOOK_FILE
+from finetune.leave_out import main as leave_out
+from finetune.look import train
+
+ROOT = Path(__file__).parents[1]
+MODULE = re.compile(r"-m (\S+)(.*)")
+needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+
+
+def commands(target: str) -> list[tuple[str, list[str]]]:
+    """(module, arguments) of what `make target` would run where nothing is done yet."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    done = subprocess.run(
+        ["make", "-n", "E=runs/nothing-here", target], cwd=ROOT, capture_output=True, text=True, env=env
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.replace("\\\n", " ").splitlines()
+    return [(found[1], shlex.split(found[2])) for found in map(MODULE.search, lines) if found and found[1] != "venv"]
+
+
+@needs_make
+@pytest.mark.parametrize("target", ["train-embedded", "train-open", "leave-out", "eval-val"])
+def test_the_commands_of_a_target_take_their_options(target):
+    found = [(module, words) for module, words in commands(target) if not module.startswith("pip")]
+    assert found
+    for name, words in found:
+        module = importlib.import_module(name)
+        started = getattr(
+            module, re.search(r"^    (?:command\.)?run\((\w+)\)", Path(module.__file__).read_text(), re.MULTILINE)[1]
+        )
+        app = started if isinstance(started, typer.Typer) else typer.Typer()
+        if app is not started:
+            app.command()(started)
+        command = typer.main.get_command(app)
+        if isinstance(command, click.Group):
+            command, words = command.commands[words[0]], words[1:]
+        command.make_context(name, list(words))  # raises where an option or an argument is not known
+
+
+def named(target: str) -> list[str]:
+    """Modules that a target runs, those of looks with their run folder."""
+    names = []
+    for module, words in commands(target):
+        if module == "finetune.look":
+            module = f"{Path(words[words.index('--out') + 1]).name}{' seen' if '--features-only' in words else ''}"
+        names.append(module)
+    return names
+
+
+@needs_make
+def test_no_stage_starts_before_what_it_is_made_from():
+    assert named("runs/nothing-here/look1.done") == ["look1"]
+    assert named("runs/nothing-here/look2.seen") == ["look2 seen"]  # ahead, while the first trains
+    assert named("runs/nothing-here/left-out.done") == ["look seen", "finetune.leave_out"]
+    looks = named("runs/nothing-here/look4.done")
+    assert [name for name in looks if "seen" not in name] == ["look1", "look2", "look", "look4"]
+    assert all(looks.index(f"{name} seen") < looks.index(name) for name in ("look2", "look", "look4"))
+    whole = named("train-embedded")
+    order = [
+        "finetune.average", "finetune.kinds", "finetune.image_score", "finetune.fusion", "finetune.registered",
+        "finetune.misplaced", "finetune.calibrate", "data.build", "finetune.clips", "finetune.chat",
+        "finetune.calibrate", "finetune.calibrate",
+    ]  # fmt: skip
+    assert [name for name in whole if name in order] == order
+    assert whole.index("finetune.leave_out") < whole.index("finetune.image_score")
+    parts = [words[0] for module, words in commands("train-embedded") if module == "finetune.calibrate"]
+    assert parts == ["look", "references", "words"]
+
+
+@pytest.fixture
+def shapes(tmp_path) -> Path:
+    """Twelve pictures of one product, half of them with a dark square and its mask; none of them is held out."""
+    rows = []
+    for number in range(12):
+        pixels = np.random.default_rng(number).integers(100, 130, (70, 70, 3), dtype=np.uint8)
+        mask = np.zeros((70, 70), np.uint8)
+        if number % 2:
+            pixels[20:35, 30:45], mask[20:35, 30:45] = 0, 255
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+        Image.fromarray(mask).save(tmp_path / f"m{number}.png")
+        rows.append({"image": f"{number}.png", "dataset": "ksdd", "category": "c", "label": number % 2, "fold": "train",
+                     "defect": ("good", "hole")[number % 2], "mask": (None, f"m{number}.png")[number % 2]})  # fmt: skip
+    (tmp_path / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return tmp_path
+
+
+def test_features_are_made_ahead_and_weights_without_a_verdict_on_them(shapes, tmp_path, monkeypatch, capsys):
+    weights = read_profile("embedded").weights / LOOK_FILE
+    before = weights.read_bytes()
+    monkeypatch.setattr("finetune.look.HELD_BATCHES", 1)
+    train(shapes, tmp_path / "run", samples=16, steps=1, features_only=True)
+    files = list((tmp_path / "run" / "features").glob("*.safetensors"))
+    assert len(files) == 1 and "features" in capsys.readouterr().out
+    assert not list((tmp_path / "run").glob("checkpoint-*")) and weights.read_bytes() == before
+    leave_out(shapes, tmp_path / "run" / "features", tmp_path / "left", steps=1, weights_only=True)
+    assert [file.name for file in (tmp_path / "left").glob("*.safetensors")] == ["base-0.safetensors"]
+    assert not list((tmp_path / "left").glob("*.json"))
