@@ -13,9 +13,10 @@ LOOK3 := $(LOOK) --go-on --seed 11 --samples 10240 --steps 640 --rate 1.5e-3 --n
 LOOK4 := $(LOOK) --go-on --seed 13 --samples 5120 --own-normals 0.6 --steps 320 --rate 1.2e-3 --no-mix-style \
 	--out $(E)/look4
 
-# While one run trains the tower looks at the samples of the next, and then the trainings that sets are left out of are
-# made: two processes with a core each are done sooner than one after the other with two.
-ABREAST := $(addprefix $(E)/,look1.done look2.seen look2.done look.seen look.done look4.seen look4.done left-out.done)
+# While one run trains, the tower looks at the samples of the next; then come the trainings that sets are left out of, and
+# clips are drawn. Two processes with a core each are done sooner than one after the other with two.
+ABREAST := $(addprefix $(E)/,look1.done look2.seen look2.done look.seen look.done look4.seen look4.done left-out.done \
+	events.done)
 $(ABREAST): export OMP_NUM_THREADS := 1
 
 $(E)/look1.done: | .venv/ready
@@ -69,12 +70,14 @@ $(E)/calibrated.done: $(E)/misplaced.done
 	$(MARK)
 
 # How clips are weighed is fitted before the language model learns to speak of them.
-$(E)/clips.done: $(E)/calibrated.done
-	$(BIN)/python -m data.build events runs/events --count 120 --seed 7 --fold train
-	$(BIN)/python -m finetune.clips --data runs/events
+$(E)/events.done: | .venv/ready
+	$(BIN)/python -m data.build events $(E)/events --count 120 --seed 7 --fold train
+	$(MARK)
+$(E)/clips.done: $(E)/calibrated.done $(E)/events.done
+	$(BIN)/python -m finetune.clips --data $(E)/events --out $(E)/clips
 	$(MARK)
 $(E)/chat.done: $(E)/clips.done
-	$(BIN)/python -m finetune.chat --features $(E)/look/features --clips runs/events --out $(E)/chat
+	$(BIN)/python -m finetune.chat --features $(E)/look/features --clips $(E)/events --out $(E)/chat
 	$(MARK)
 $(E)/references.done: $(E)/chat.done
 	$(BIN)/python -m finetune.calibrate references --data $(DATA) --left-out $(E)/left-out
