@@ -45,6 +45,8 @@ class Calibration:
             two references or more; a `within` of 0 means that it has not been measured.
         held_weight, lone_weight: how much more than without references the same distance from the threshold says of a
             known product's picture held against several or a single one, over 0.
+        kind_scale: multiplies the logits of kinds of defects of a new product, 0..1: a head is as sure of what it has
+            never seen as of what it knows (temperature scaling, Guo et al., ICML 2017, section 4.2).
         match_cut: cosine distance 0..2 of pooled features from which a picture and its references show different
             products; 0 means that it has not been measured.
     """
@@ -76,6 +78,7 @@ class Calibration:
     peak_mean: float = 0.0
     peak_between: float = 0.0
     peak_within: float = 0.0
+    kind_scale: float = 1.0
 
     def score(self, logit: float, normals: Sequence[float] | None = None) -> float:
         """Fused image logit -> calibrated score 0..1; `normals` as of `threshold_at`."""
@@ -91,6 +94,10 @@ class Calibration:
         if normals is None:
             return 1.0
         return 1 + known * ((self.held_weight if len(normals) else self.lone_weight) - 1)
+
+    def kind_trust(self, known: float) -> float:
+        """What kinds' logits are multiplied by for a product that is known so far, 0..1."""
+        return known + (1 - known) * self.kind_scale
 
     def threshold_at(
         self,

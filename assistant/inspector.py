@@ -232,7 +232,8 @@ class Inspector(LooksAtClips):
             known=known,
             doubt=doubt,
         )
-        kinds = likely_kinds(look.relative, regions, output.kind_logits[0], self.processor.config.heatmap_config.kinds)
+        trusted = self.calibration.kind_trust(known) * output.kind_logits[0]
+        kinds = likely_kinds(look.relative, regions, trusted, self.processor.config.heatmap_config.kinds)
         return replace(look, kinds=kinds, look_s=time.perf_counter() - start)
 
     def _heatmap(self, logits: torch.Tensor, size: tuple[int, int]) -> np.ndarray:

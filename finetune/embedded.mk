@@ -67,6 +67,7 @@ $(E)/misplaced.done: $(E)/registered.done
 	$(MARK)
 $(E)/calibrated.done: $(E)/misplaced.done
 	$(BIN)/python -m finetune.calibrate look --data $(DATA)
+	$(BIN)/python -m finetune.new_kinds --data $(DATA) --left-out $(E)/left-out
 	$(MARK)
 
 # How clips are weighed is fitted before the language model learns to speak of them.

@@ -9,6 +9,7 @@ same at its end.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
 
@@ -32,13 +33,20 @@ HELD_EVERY = 10
 """Every tenth batch of features is kept apart to tell how well kinds are named on pictures not fitted on."""
 
 
-def facts_of(model: LookModel, files: list[Path]) -> tuple[Tensor, Tensor, Tensor]:
-    """Facts [N, n], kinds [N] and number of the file [N] of all anomalous samples whose kind is known."""
+def facts_of(model: LookModel, files: list[Path], without: Collection[str] = ()) -> tuple[Tensor, Tensor, Tensor]:
+    """Facts [N, n], kinds [N] and number of the file [N] of all anomalous samples whose kind is known.
+
+    Args:
+        model: with its finished map.
+        files: of `features.make_features`.
+        without: sets whose samples are left out.
+    """
     numbers = {name: number for number, name in enumerate(model.config.heatmap_config.kinds)}
     facts, kinds, sources = [], [], []
     for place, file in enumerate(tqdm(files, desc="kinds", unit="batch")):
         batch = read_batch(file)
-        names = [canonical(origin.defect) if origin.label else None for origin in batch.origins]
+        told = [origin.label and origin.dataset not in without for origin in batch.origins]
+        names = [canonical(origin.defect) if use else None for use, origin in zip(told, batch.origins, strict=True)]
         rows = [row for row, name in enumerate(names) if name in numbers]
         if not rows:
             continue
@@ -54,8 +62,8 @@ def facts_of(model: LookModel, files: list[Path]) -> tuple[Tensor, Tensor, Tenso
     return torch.cat(facts), torch.tensor(kinds), torch.tensor(sources)
 
 
-def fit_kinds(model: LookModel, files: list[Path], seed: int = 0) -> float:
-    """Trains `model.kinds` on cached batches, everything else is left alone.
+def fit_kinds(model: LookModel, files: list[Path], seed: int = 0, without: Collection[str] = ()) -> float:
+    """Trains `model.kinds` on cached batches, but for those of some sets; everything else is left alone.
 
     Kinds are drawn with the square root of their number, so that rare ones are learned and common ones stay likely.
 
@@ -66,7 +74,7 @@ def fit_kinds(model: LookModel, files: list[Path], seed: int = 0) -> float:
         RecordError: no sample has a known kind.
     """
     model.eval()
-    facts, kinds, sources = facts_of(model, files)
+    facts, kinds, sources = facts_of(model, files, without)
     held = sources % HELD_EVERY == HELD_EVERY - 1
     counts = Counter(kinds[~held].tolist())
     weights = torch.tensor([counts[kind] ** -0.5 for kind in kinds[~held].tolist()])

@@ -35,6 +35,7 @@ from data.schema import Record
 from finetune.dataset import mask_at
 from finetune.features import feature_files
 from finetune.gain_cases import PlainSight
+from finetune.kinds import fit_kinds
 from finetune.look import fit
 from finetune.records import training_records
 from finetune.stage import hide_own_residual, new_model
@@ -155,6 +156,7 @@ def main(
         tower = model.tower  # the training goes without
         torch.manual_seed(0)
         stage_of(model, files, group, out / f"{variant}-{number}", steps, variant)
+        fit_kinds(model, files, without=group)
         save_parts(model, LOOK_PARTS, out / LEFT_OUT_FILE.format(variant=variant, number=number))
         if weights_only:
             continue

@@ -104,11 +104,12 @@ def look_at(
     Cached features do not say how alike the references are: all count as a single one does.
     """
     with torch.inference_mode():
-        differences = batch.residuals
+        differences, trust = batch.residuals, torch.ones(len(batch.origins))
         if familiar is not None:
             seen = describe(batch.features.tokens, batch.features.grid, model.config.visual_grid)
             known = torch.tensor([familiar.known(one[None]) for one in seen])
             differences = replace(differences, known=known * differences.given)
+            trust = torch.tensor([calibration.kind_trust(float(one)) for one in known])
         output = model.single(batch.features, differences)
         size = batch.pixels.shape[1:3]
         logits = F.interpolate(output.heatmap_logits.float(), size=size, mode="bilinear", align_corners=False)
@@ -123,7 +124,7 @@ def look_at(
             KnownLook(
                 score=score,
                 regions=regions,
-                kinds=likely_kinds(score, regions, output.kind_logits[row], names),
+                kinds=likely_kinds(score, regions, trust[row] * output.kind_logits[row], names),
                 picture=picture_facts(pixels),
                 references=origin.references,
                 label=origin.label,

@@ -78,8 +78,8 @@ def test_no_stage_starts_before_what_it_is_made_from():
     whole = named("train-embedded")
     order = [
         "finetune.average", "finetune.kinds", "finetune.image_score", "finetune.fusion", "finetune.registered",
-        "finetune.misplaced", "finetune.calibrate", "finetune.clips", "finetune.chat", "finetune.calibrate",
-        "finetune.calibrate",
+        "finetune.misplaced", "finetune.calibrate", "finetune.new_kinds", "finetune.clips", "finetune.chat",
+        "finetune.calibrate", "finetune.calibrate",
     ]  # fmt: skip
     assert [name for name in whole if name in order] == order
     assert whole.index("finetune.leave_out") < whole.index("finetune.image_score")
