@@ -18,6 +18,8 @@ SIZES = ((0.001, "tiny"), (0.01, "small"), (0.05, "medium-sized"), (1.01, "large
 """Upper edge of the share of the picture, and the word."""
 SPOKEN_REGIONS = 3
 """Regions that enter the prompt."""
+LIKELY = 0.5
+"""Probability from which a kind of defect is named though it is not sure that there is one."""
 
 
 def band(score: float) -> str:
@@ -60,9 +62,17 @@ def kind_words(kinds: Sequence[tuple[str, float]]) -> str:
     return ", ".join(f"{name} {percent(share)}" for n, (name, share) in enumerate(kinds[:2]) if n == 0 or share >= 0.1)
 
 
+def is_likely(kinds: Sequence[tuple[str, float]]) -> bool:
+    """Whether the likeliest kind, the first, is LIKELY."""
+    return bool(kinds) and kinds[0][1] >= LIKELY
+
+
 def kind_facts(kinds: Sequence[tuple[str, float]]) -> str:
-    """The likeliest kinds of defect in one line: "Kind: crack 78 %, scratch 12 %."; "" when there are none."""
-    return f"Kind: {kind_words(kinds)}." if kinds else ""
+    """The likeliest kinds of defect in one line: "Kind: crack 78 %, scratch 12 %."; "" when the first is not LIKELY.
+
+    What the language model reads here it names, however low the number beside it.
+    """
+    return f"Kind: {kind_words(kinds)}." if is_likely(kinds) else ""
 
 
 def look_text(

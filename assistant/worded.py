@@ -11,17 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from assistant.prompts import asks_verdict, in_place, percent, places_in, says_yes
+from assistant.prompts import asks_verdict, in_place, is_likely, percent, places_in, says_yes
 from assistant.types import Finding, Region, Verdict
-
-LIKELY = 0.5
-"""Probability from which a kind of defect is named though it is not sure that there is one."""
-
-
-def _likely(kinds: Sequence[tuple[str, float]]) -> bool:
-    """Whether the likeliest kind, the first, is LIKELY."""
-    return bool(kinds) and kinds[0][1] >= LIKELY
-
 
 _THING = r"(?:it|them|(?:this|that|the|these|those|my)(?: (?!reference)[\w-]+){0,2})"
 _USE = r"(?:use|ship|deliver|sell|accept|pass|release|keep|reject|scrap|install|mount|approve)"
@@ -67,7 +58,7 @@ def use_words(
         return f"This {thing} cannot decide it: have a person check it{f', {where} first' if where else ''}."
     if not regions:
         return "Not before a person has checked it: it looks anomalous, though the map shows no single place."
-    kind = kinds[0][0] if _likely(kinds) else "something is wrong"
+    kind = kinds[0][0] if is_likely(kinds) else "something is wrong"
     return f"Not before a person has checked it: {kind} at {where}, {percent(regions[0].area)} of the picture."
 
 
@@ -173,7 +164,7 @@ def cause_words(finding: Finding) -> str:
         return "Nothing looks wrong here, so there is no cause to name."
     if finding.verdict == "unsure":
         return "Whether anything is wrong is not sure, so no cause can be named yet."
-    if _likely(finding.kinds):
+    if is_likely(finding.kinds):
         return ""
     if finding.kinds:
         kind = f"{finding.kinds[0][0]} is the likeliest kind of defect, at {percent(finding.kinds[0][1])} only"
@@ -200,7 +191,7 @@ def action_words(finding: Finding) -> str:
         return "Nothing looks wrong here, so nothing has to be done."
     if finding.verdict == "unsure":
         return use_words(finding.verdict, finding.confidence, finding.regions, ())
-    if _likely(finding.kinds):
+    if is_likely(finding.kinds):
         return ""
     place = f"the {finding.regions[0].place}" if finding.regions else "it"
     return f"Set it aside and have a person check {place}: what to do depends on what kind of defect it is."
@@ -227,7 +218,7 @@ def founded(pieces: Iterable[str], question: str, kinds: Sequence[tuple[str, flo
         question: that it answers.
         kinds: of the look, the likeliest first.
     """
-    if _likely(kinds) or not asks_verdict(question):
+    if is_likely(kinds) or not asks_verdict(question):
         yield from pieces
         return
     sentence, kept, said = "", None, ""
@@ -287,7 +278,7 @@ def undecided_words(
     """
     if leaning and regions:
         where = f"{in_place(regions[0].place)}, {percent(regions[0].area)} of the picture"
-        kind = f", {kinds[0][0]} if anything" if _likely(kinds) else ""
+        kind = f", {kinds[0][0]} if anything" if is_likely(kinds) else ""
         said = f"Yes, perhaps: what stands out most is {where}{kind}."
     elif leaning:
         said = "Yes, perhaps, though no single place stands out."

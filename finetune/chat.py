@@ -28,7 +28,7 @@ from assistant.modeling import LookTwiceForConditionalGeneration
 from assistant.packaged import native_bfloat16
 from assistant.processing import LookTwiceProcessor
 from assistant.profiles import read_profile
-from assistant.prompts import asks_verdict, verdict_text
+from assistant.prompts import asks_verdict, is_likely, verdict_text
 from assistant.prompts import conversation as messages_of
 from assistant.weights import ADAPTER_FOLDER, LANGUAGE_FILE, LANGUAGE_PARTS, load_parts, save_parts
 from data.instruct import Facts, conversation
@@ -136,7 +136,7 @@ def facts_of(look: KnownLook, product: str = "") -> Facts:
     what it cannot see is taught to guess.
     """
     name = canonical(look.defect) if look.label else None
-    seen = {kind: share for kind, share in look.kinds[:2]}
+    seen = dict(look.kinds[:2]) if is_likely(look.kinds) else {}  # else the prompt tells none
     kind = KINDS[name] if name is not None and seen.get(name, 0.0) >= LEAST_KIND else UNKNOWN
     return Facts(look.label, look.regions, kind, product, look.picture, look.references)
 

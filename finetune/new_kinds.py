@@ -141,7 +141,8 @@ def main(
     scale = kind_scale(named)
     for name, factor in (("before", 1.0), ("after", scale)):
         sure, right = likely_and_right(named, factor, 0.5)
-        typer.echo(f"{name}: {sure:.3f} of {len(named)} looks have a likely kind, {right:.3f} of those the true one")
+        told = f", {right:.3f} of those the true one" if sure else ""
+        typer.echo(f"{name}: {sure:.3f} of {len(named)} looks have a kind of 50 % or more{told}")
     file = chosen.weights / CALIBRATION_FILE
     replace(loaded.calibration, kind_scale=scale).save(file)
     typer.echo(f"wrote {file}: kinds of new products count {scale:.3f}")

@@ -334,7 +334,7 @@ def test_words_made_side_by_side_are_those_made_one_by_one(monkeypatch):
     assert answers(inspector, looks[:1], "Where is it?") == [answer(inspector, looks[0], "Where is it?")]
     monkeypatch.setattr("eval.asking.MAX_WORDS", 72)
     monkeypatch.setattr("assistant.inspector.MAX_WORDS", 72)
-    monkeypatch.setattr("assistant.worded.LIKELY", 1.1)  # so that no kind is likely: no answer names a cause
+    monkeypatch.setattr("assistant.prompts.LIKELY", 1.1)  # so that no kind is likely: no answer names a cause
     unlikely = answers(inspector, looks[1:2], DEFAULT_QUESTION)
     assert unlikely == [answer(inspector, looks[1], DEFAULT_QUESTION)]
     assert unlikely[0].endswith("kind of defect it is stays unclear.")

@@ -319,6 +319,8 @@ def test_a_kind_that_the_look_does_not_hold_for_possible_is_not_taught():
     assert facts_of(look).kind is UNKNOWN
     assert facts_of(replace(look, defect="blowhole")).kind is KINDS["hole"]
     assert facts_of(replace(look, label=0, defect="good")).kind is UNKNOWN
+    unlikely = replace(look, kinds=(("crack", 0.4), ("scratch", 0.3)))  # of which the prompt tells nothing
+    assert facts_of(unlikely).kind is UNKNOWN
 
 
 def test_a_profile_with_named_sets_learns_from_no_other(tmp_path):
