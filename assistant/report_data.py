@@ -14,6 +14,7 @@ from PIL import Image
 from skimage import measure
 
 from assistant.exchange import main_picture, pictures_in
+from assistant.prompts import is_likely
 from assistant.regions import region_masks
 from assistant.render import shown_kinds
 from assistant.types import Finding, Look
@@ -75,9 +76,9 @@ def name_of(look: Look, whole: Look) -> str:
 
 
 def kind_of(finding: Finding | None) -> str:
-    """The likeliest kind of defect as the name of a folder or category."""
+    """The kind of defect as the name of a folder or category; UNNAMED where none is likely."""
     kinds = shown_kinds(finding) if finding is not None else ()
-    return kinds[0][0].replace(" ", "_").replace("/", "_") if kinds else UNNAMED
+    return kinds[0][0].replace(" ", "_").replace("/", "_") if is_likely(kinds) else UNNAMED
 
 
 def findings_json(report: Report) -> str:

@@ -149,3 +149,14 @@ def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(LookTwiceError, match="written"):
         write_report(report_of(conversation(), "embedded"), tmp_path / "file" / "out")
+
+
+def test_regions_of_no_likely_kind_are_named_an_anomaly_in_what_others_read() -> None:
+    exchanges = conversation()
+    for one in exchanges[:2]:
+        one.finding = finding(one.look, kinds=(("foreign object", 0.36), ("crack", 0.3)))
+    report = report_of(exchanges, "embedded")
+    assert [category["name"] for category in json.loads(coco_json(report))["categories"]] == ["anomaly"]
+    with zipfile.ZipFile(io.BytesIO(masks_zip(report))) as archive:
+        assert archive.namelist() == ["ground_truth/anomaly/001_mask.png"]
+    assert "foreign object 36 %" in to_html(report)  # what it could be is still told, with its number
