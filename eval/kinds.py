@@ -34,6 +34,15 @@ def kind_accuracy(rows: Sequence[dict[str, Any]]) -> float | None:
     return sum(truth == named for truth, named in pairs) / len(pairs) if pairs else None
 
 
+def wrong_kind_rate(rows: Sequence[dict[str, Any]]) -> float | None:
+    """Share of the rows that count whose answer names another kind than the true one, 0..1; None when no row counts.
+
+    The rest of `kind_accuracy` names none: that a kind is not known is no untruth.
+    """
+    pairs = named_kinds(rows)
+    return sum(named not in (truth, NO_KIND) for truth, named in pairs) / len(pairs) if pairs else None
+
+
 def likeliest_kinds(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
     """(true kind, likeliest kind of the look or NO_KIND) of every anomalous picture of a known kind; needs no words.
 

@@ -53,7 +53,7 @@ def figures(
             values[name] = values[DOUBLE[name]]
         elif name in ("aupro", "aupimo"):
             values[name] = {"aupro": aupro, "aupimo": aupimo}[name](truths)
-        elif name in ("kind_accuracy", "likeliest_kind_accuracy"):
+        elif name in ("kind_accuracy", "wrong_kind_rate", "likeliest_kind_accuracy"):
             values[name] = getattr(kinds, name)(rows) if judged and scaled else None
         elif name in CLIPS:
             values[name] = getattr(clips, name)(rows)

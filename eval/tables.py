@@ -16,8 +16,8 @@ LOOK = IMAGE + MAP
 """Figures of score and heatmap; no word enters."""
 WORDS = (
     "yes_no", "balanced_accuracy", "accuracy", "precision", "recall", "f1", "ece", "word_place_accuracy",
-    "word_place_recall", "place_accuracy", "kind_accuracy", "agreement", "place_agreement", "hallucination_rate",
-    "faithfulness",
+    "word_place_recall", "place_accuracy", "kind_accuracy", "wrong_kind_rate", "agreement", "place_agreement",
+    "hallucination_rate", "faithfulness",
 )  # fmt: skip
 """Figures of yes or no, of the verdict and of the answers."""
 CLIPS = ("frame_auroc", "frame_ap", "pate", "when_iou", "when_hit")

@@ -184,6 +184,7 @@ def test_kinds_count_on_known_anomalies_whose_answer_says_yes():
         said("crack", ""),
     ]
     assert kinds.kind_accuracy(rows) == pytest.approx(2 / 5)
+    assert kinds.wrong_kind_rate(rows) == pytest.approx(2 / 5) and kinds.wrong_kind_rate(rows[5:]) is None
     table = kinds.confusion(kinds.named_kinds(rows))
     assert table == {
         "circuit fault": {"circuit fault": 1, "hole": 1},

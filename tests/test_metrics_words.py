@@ -14,7 +14,7 @@ from sklearn.metrics import balanced_accuracy_score, precision_recall_fscore_sup
 from torchvision.ops import box_iou
 
 from assistant.types import PLACES
-from data.knowledge import canonical
+from data.knowledge import canonical, kind_in
 from eval import clips, exams, kinds, metrics
 from eval.levels import seen
 from eval.text_metrics import rouge_l
@@ -139,6 +139,8 @@ def test_words_are_counted_one_by_one(seed):
     bad = [row for row in rows if row["label"] == 1 and row["defect"] in ("crack", "hole")]
     named = [row["defect"] in row["explanation"] for row in bad if row["explanation"].startswith("Yes")]
     assert same(kinds.kind_accuracy(rows), share(named))
+    told = [(row["defect"], kind_in(row["explanation"])) for row in bad if row["explanation"].startswith("Yes")]
+    assert same(kinds.wrong_kind_rate(rows), share(name not in (None, truth) for truth, name in told))
     likeliest = [bool(row["kinds"]) and row["kinds"][0][0] == canonical(row["defect"]) for row in bad]
     assert same(kinds.likeliest_kind_accuracy(rows), share(likeliest))
 
