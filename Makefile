@@ -36,6 +36,9 @@ train-open: .venv/ready
 	$(BIN)/python -m finetune.registered --data $(DATA) --profile embedded-open
 	$(BIN)/python -m finetune.misplaced --data $(DATA) --profile embedded-open
 	$(BIN)/python -m finetune.calibrate look --data $(DATA) --profile embedded-open
+	$(BIN)/python -m finetune.leave_out --data $(DATA) --profile embedded-open --features runs/open/look/features \
+		--steps 250 --weights-only --out runs/open/left-out
+	$(BIN)/python -m finetune.new_kinds --data $(DATA) --profile embedded-open --left-out runs/open/left-out
 	$(BIN)/python -m data.build events runs/events --count 120 --seed 7 --fold train
 	$(BIN)/python -m finetune.clips --data runs/events --profile embedded-open --out runs/open/clips
 	$(BIN)/python -m finetune.chat --profile embedded-open --features runs/open/look/features --looks 96 --steps 80 \

@@ -328,7 +328,7 @@ class Inspector(LooksAtClips):
         judged = look is not None and asks_verdict(question)
         bias = self.calibration.first_word_bias(look.evidence) if judged else 0.0
         words = self.runtime.stream(ids, tokens, max_words=MAX_WORDS, word_bias=bias, stop=stop)
-        yield from words if look is None else founded(words, question, look.kinds)
+        yield from words if look is None else founded(words, question, look.kinds, () if look.clip else look.regions)
 
     def prompt(
         self, look: Look | None, question: str, history: Sequence[tuple[str, str]]

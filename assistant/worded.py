@@ -1,5 +1,5 @@
 """Answers that are worded from the finding: may it be used, how sure is it, what was checked, how is a place; and what
-caused it and what to do, where no kind of defect is likely enough to tell.
+caused it, what to do and where it is, where no kind of defect is likely enough to tell.
 
 What was measured, or follows from a rule, is not left to how words come out.
 
@@ -204,46 +204,52 @@ _CAUSE = (
 )  # fmt: skip
 """How sentences begin that name a cause."""
 _UNCLEAR = "What kind of defect it is stays unclear."
+_BETWEEN = re.compile(r"(?<=[.!?])(?=\s)")
+_NO_PLACE = re.compile(
+    r"(?:, but the map shows no single place|, but cannot point to one place on the map|; the map does not show where"
+    r"|, though nothing stands out on the map)(?=\.)"
+)
+"""What an answer says of an anomaly without a place."""
 
 
-def founded(pieces: Iterable[str], question: str, kinds: Sequence[tuple[str, float]]) -> Iterator[str]:
+def founded(
+    pieces: Iterable[str], question: str, kinds: Sequence[tuple[str, float]], regions: Sequence[Region] = ()
+) -> Iterator[str]:
     """Pieces of an answer as they are given; where no kind of defect is LIKELY, none is told as if it were.
 
     Of an answer to whether anything is wrong the sentences that name a cause are left out then, as `cause_words` says a
-    moment later that none can be told, and a whole "Yes" ends by saying that the kind is unclear. A sentence is held
-    back until it is known how it begins.
+    moment later that none can be told, and a whole "Yes" ends by saying that the kind is unclear. What says that there
+    is no single place says where the map's first region is. Sentences come as wholes.
 
     Args:
         pieces: text of the language model as it comes.
         question: that it answers.
         kinds: of the look, the likeliest first.
+        regions: of the look, the most suspicious one first; () leaves what is said of the map as it is.
     """
     if is_likely(kinds) or not asks_verdict(question):
         yield from pieces
         return
-    sentence, kept, said = "", None, ""
-    for piece in pieces:
-        passed = ""
-        for letter in piece:
-            if letter.isspace() and sentence.endswith((".", "!", "?")):
-                sentence, kept = "", None
-            sentence += letter
-            if kept is None:
-                begun = sentence.lstrip().lower()
-                if begun.startswith(_CAUSE):
-                    kept = False
-                elif not any(cause.startswith(begun) for cause in _CAUSE):
-                    kept, passed = True, passed + sentence
-            elif kept:
-                passed += letter
-        if passed:
-            said += passed
-            yield passed
-    if kept is None:
-        said += sentence
-        yield sentence
+    where = f" {in_place(regions[0].place)}, {percent(regions[0].area)} of the picture" if regions else ""
+    said = ""
+    for sentence in _sentences(pieces):
+        if sentence.lstrip().lower().startswith(_CAUSE):
+            continue
+        told = _NO_PLACE.sub(where, sentence) if where else sentence
+        said += told
+        yield told
     if says_yes(said) and said.endswith((".", "!", "?")):  # not one that was stopped
         yield f" {_UNCLEAR}"
+
+
+def _sentences(pieces: Iterable[str]) -> Iterator[str]:
+    """Text in pieces -> its sentences, each with the space before it; the last may have been stopped."""
+    text = ""
+    for piece in pieces:
+        *whole, text = _BETWEEN.split(text + piece)
+        yield from whole
+    if text:
+        yield text
 
 
 _ASKS_WHERE = _question(
@@ -255,6 +261,20 @@ _ASKS_WHERE = _question(
 def asks_where(question: str) -> bool:
     """Whether a question asks at which place something is."""
     return _ASKS_WHERE.match(question) is not None
+
+
+def where_words(finding: Finding) -> str:
+    """The answer to `asks_where` where no LIKELY kind of defect is found; "" for others, which are in good hands.
+
+    The language model has learned that a look without a kind mostly has no place either.
+    """
+    if finding.verdict != "anomalous" or not finding.regions or is_likely(finding.kinds):
+        return ""
+    first, *others = finding.regions
+    also = list(dict.fromkeys(in_place(region.place) for region in others if region.place != first.place))[:2]
+    more = f"; another spot {' and one '.join(also)}" if also else ""
+    said = in_place(first.place)
+    return f"{said[0].upper()}{said[1:]}, about {percent(first.area)} of the picture{more}."
 
 
 def unsure_place_words(regions: Sequence[Region]) -> str:
@@ -310,5 +330,7 @@ def wording(question: str, clip: bool, doubt: str = "") -> Callable[[Finding], s
         return cause_words
     if asks_action(question) and not clip:
         return action_words
+    if asks_where(question) and not clip:
+        return where_words
     place = "" if clip else asks_place(question)
     return (lambda found: spot_words(place, found)) if place else None

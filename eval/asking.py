@@ -42,7 +42,8 @@ def answers(inspector: Inspector, looks: Sequence[Look], question: str) -> list[
         for row, (words, first) in zip(rows, written, strict=True):
             if question == DEFAULT_QUESTION:
                 inspector.first_words[looks[row]] = first
-            whole = "".join(founded([words], question, looks[row].kinds))
+            places = () if looks[row].clip else looks[row].regions
+            whole = "".join(founded([words], question, looks[row].kinds, places))
             said[row] = inspector.worded(looks[row], question) or whole
     return said
 

@@ -218,6 +218,39 @@ def test_a_kind_that_is_not_likely_is_said_to_be_unclear(size: int) -> None:
     )
 
 
+@pytest.mark.parametrize("size", [1, 5, 200])
+def test_what_says_that_there_is_no_place_says_where_the_map_has_one(size: int) -> None:
+    spot = Region((0, 0, 4, 4), "centre right", 0.0053, 0.9, 0.7, "darker", "compact")
+    said = "Yes. I suspect a defect, but cannot point to one place on the map. Next step: inspect it by hand."
+    pieces = [said[start : start + size] for start in range(0, len(said), size)]
+    told = "".join(founded(pieces, DEFAULT_QUESTION, (), [spot]))
+    assert told.startswith("Yes. I suspect a defect at the centre right, 0.5 % of the picture. Next step:")
+    assert "".join(founded(pieces, DEFAULT_QUESTION, ())).startswith(said)  # where the map has none it is true
+
+
+def test_where_it_is_follows_from_the_map_where_no_kind_is_likely() -> None:
+    spots = [Region((0, 0, 4, 4), place, area, 0.9, 0.7, "darker", "compact")
+             for place, area in (("centre right", 0.0053), ("centre right", 0.001), ("top left", 0.002))]  # fmt: skip
+    found = replace(finding("anomalous", 0.8), kinds=(("wrinkle", 0.23),), regions=tuple(spots))
+    wanted = "At the centre right, about 0.5 % of the picture; another spot in the top left."
+    assert worded("Where exactly is the defect?", found) == wanted
+    assert worded("Where is it?", replace(found, regions=tuple(spots[:1]))).endswith("0.5 % of the picture.")
+    for other in (
+        replace(found, kinds=(("wrinkle", 0.8),)),
+        replace(found, regions=()),
+        replace(found, verdict="normal"),
+    ):
+        assert worded("Where is it?", other) == ""  # the language model's to answer
+    assert wording("Where is it?", clip=True) is None
+
+
+def test_every_sentence_that_is_taught_for_no_place_is_known_as_one() -> None:
+    spot = Region((0, 0, 4, 4), "top left", 0.021, 0.9, 0.7, "darker", "compact")
+    for phrase in ANSWERS["verdict, no region"]:
+        told = "".join(founded([phrase.format(noun="a defect")], DEFAULT_QUESTION, (), [spot]))
+        assert "a defect in the top left, 2.1 % of the picture. What" in told, told
+
+
 def test_every_sentence_that_is_taught_for_a_cause_is_known_as_one() -> None:
     for phrase in ANSWERS["cause"]:
         assert (
