@@ -91,7 +91,7 @@ def to_csv(batch: Batch) -> str:
             row.rank or "", harmless(row.name), row.verdict, *numbers,
             first.place if first else "", _shown(first.area if first else None),
             " ".join(str(side) for side in first.box) if first else "",
-            kind_words(row.kinds) if row.kinds else "", harmless(" ".join(row.warnings)), harmless(row.problem),
+            kind_words(row.kinds), harmless(" ".join(row.warnings)), harmless(row.problem),
         ])  # fmt: skip
     return text.getvalue()
 

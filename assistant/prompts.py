@@ -20,6 +20,8 @@ SPOKEN_REGIONS = 3
 """Regions that enter the prompt."""
 LIKELY = 0.5
 """Probability from which a kind of defect is named though it is not sure that there is one."""
+POSSIBLE = 0.1
+"""Probability from which a kind is told at all, with its number: under it, of some twenty, it says nothing."""
 
 
 def band(score: float) -> str:
@@ -58,8 +60,8 @@ def region_facts(regions: Sequence[Region]) -> str:
 
 
 def kind_words(kinds: Sequence[tuple[str, float]]) -> str:
-    """At most two kinds of defect, the second only when likely: "crack 78 %, scratch 12 %"; "" for none."""
-    return ", ".join(f"{name} {percent(share)}" for n, (name, share) in enumerate(kinds[:2]) if n == 0 or share >= 0.1)
+    """At most two kinds of defect that are POSSIBLE: "crack 78 %, scratch 12 %"; "" for none."""
+    return ", ".join(f"{name} {percent(share)}" for name, share in kinds[:2] if share >= POSSIBLE)
 
 
 def is_likely(kinds: Sequence[tuple[str, float]]) -> bool:

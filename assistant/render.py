@@ -144,14 +144,15 @@ def summary_lines(finding: Finding) -> list[str]:
         )
     if not finding.regions:
         lines.append("Nothing stands out on the map.")
-    if kinds := shown_kinds(finding):
-        lines.append(kinds_line(kinds))
+    if line := kinds_line(shown_kinds(finding)):
+        lines.append(line)
     return lines + [f"Note: {plain(warning)}" for warning in finding.warnings]
 
 
 def kinds_line(kinds: Sequence[tuple[str, float]]) -> str:
-    """The kinds of defect it could be: "Could be: crack 78 %, scratch 12 %"; unlikely ones are left out."""
-    return f"Could be: {kind_words(kinds)}"
+    """The kinds of defect it could be: "Could be: crack 78 %, scratch 12 %"; "" where none is possible."""
+    words = kind_words(kinds)
+    return f"Could be: {words}" if words else ""
 
 
 def shown_kinds(finding: Finding) -> tuple[tuple[str, float], ...]:
@@ -163,7 +164,7 @@ def evidence_markdown(
     regions: Sequence[Region], warnings: Sequence[str], kinds: Sequence[tuple[str, float]] = ()
 ) -> str:
     """The table of regions, the likely kinds and the warnings, as Markdown with all foreign text escaped."""
-    parts = (regions_markdown(regions), escape(kinds_line(kinds)) if kinds else "", warnings_markdown(warnings))
+    parts = (regions_markdown(regions), escape(kinds_line(kinds)), warnings_markdown(warnings))
     return "\n\n".join(part for part in parts if part)
 
 

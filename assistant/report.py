@@ -125,8 +125,8 @@ def blocks(report: Report) -> list[Block]:
         if finding is not None:
             held = f", held against {finding.references} normal references" if finding.references else ""
             lines.append(score_line(finding) + held)
-            if kinds := shown_kinds(finding):
-                lines.append(kinds_line(kinds))
+            if line := kinds_line(shown_kinds(finding)):
+                lines.append(line)
             lines += [f"Note: {warning}" for warning in finding.warnings]
         rows = _rows(finding) if finding is not None and images else ()
         verdict = verdict_line(finding) if finding is not None else ""

@@ -1,5 +1,5 @@
 """Answers that are worded from the finding: may it be used, how sure is it, what was checked, how is a place; and what
-caused it, what to do and where it is, where no kind of defect is likely enough to tell.
+caused it, what to do, where it is and of which kind, where no kind of defect is likely enough to tell.
 
 What was measured, or follows from a rule, is not left to how words come out.
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from assistant.prompts import asks_verdict, in_place, is_likely, percent, places_in, says_yes
+from assistant.prompts import POSSIBLE, asks_verdict, in_place, is_likely, percent, places_in, says_yes
 from assistant.types import Finding, Region, Verdict
 
 _THING = r"(?:it|them|(?:this|that|the|these|those|my)(?: (?!reference)[\w-]+){0,2})"
@@ -166,11 +166,37 @@ def cause_words(finding: Finding) -> str:
         return "Whether anything is wrong is not sure, so no cause can be named yet."
     if is_likely(finding.kinds):
         return ""
-    if finding.kinds:
-        kind = f"{finding.kinds[0][0]} is the likeliest kind of defect, at {percent(finding.kinds[0][1])} only"
-    else:
-        kind = "no kind of defect is likely"
-    return f"That cannot be told from the picture: {kind}. How the part was made and handled would tell more."
+    return (
+        f"That cannot be told from the picture: {_likeliest(finding.kinds)}. "
+        "How the part was made and handled would tell more."
+    )
+
+
+def _likeliest(kinds: Sequence[tuple[str, float]]) -> str:
+    if kinds and kinds[0][1] >= POSSIBLE:
+        return f"{kinds[0][0]} is the likeliest kind of defect, at {percent(kinds[0][1])} only"
+    return "no kind of defect is likely"
+
+
+_FAULT = r"(?:defect|fault|flaw|damage|anomaly|problem|issue)"
+_ASKS_KIND = _question(
+    rf"(?:what|which) (?:kind|type|sort)(?: of {_FAULT})?(?: (?:is|was|could|might|may) {_SEEN}(?: be)?)?"
+    rf"|what {_FAULT} (?:is|could|might|may) {_SEEN}(?: be)?|what is the {_FAULT}"
+)
+
+
+def asks_kind(question: str) -> bool:
+    """Whether a question asks what kind of defect there is."""
+    return _ASKS_KIND.match(question) is not None
+
+
+def kind_answer(finding: Finding) -> str:
+    """The answer to `asks_kind` where no LIKELY kind is found; "" where one is, or nothing is wrong."""
+    if finding.verdict == "normal" or (finding.verdict == "anomalous" and is_likely(finding.kinds)):
+        return ""
+    if finding.verdict == "unsure":
+        return "Whether anything is wrong is not sure, so no kind of defect can be named yet."
+    return f"I cannot tell from the picture: {_likeliest(finding.kinds)}."
 
 
 _ASKS_ACTION = _question(
@@ -332,5 +358,7 @@ def wording(question: str, clip: bool, doubt: str = "") -> Callable[[Finding], s
         return action_words
     if asks_where(question) and not clip:
         return where_words
+    if asks_kind(question) and not clip:
+        return kind_answer
     place = "" if clip else asks_place(question)
     return (lambda found: spot_words(place, found)) if place else None

@@ -9,6 +9,7 @@ from assistant.prompts import (
     band,
     conversation,
     kind_facts,
+    kind_words,
     look_text,
     neutralise,
     percent,
@@ -59,6 +60,8 @@ def test_at_most_two_kinds_are_named_and_the_second_only_when_likely():
     assert kind_facts((("crack", 0.78), ("scratch", 0.12), ("cut", 0.1))) == "Kind: crack 78 %, scratch 12 %."
     assert kind_facts((("crack", 0.95), ("scratch", 0.04))) == "Kind: crack 95 %."
     assert kind_facts((("crack", 0.49), ("scratch", 0.4))) == ""  # what is read is named, however low the number
+    assert kind_words((("crack", 0.49), ("scratch", 0.4))) == "crack 49 %, scratch 40 %"
+    assert kind_words((("crack", 0.09), ("scratch", 0.08))) == ""
 
 
 def test_the_look_states_what_it_has_and_nothing_else():

@@ -116,6 +116,9 @@ def test_kinds_are_shown_unless_the_verdict_is_normal() -> None:
     assert not any("Could be" in line for line in render.summary_lines(finding(kinds=kinds, verdict="normal")))
     assert "Could be: crack 78 %" in render.evidence_markdown((region(),), (), kinds)
     assert "<b>" not in render.evidence_markdown((), (), (("<b>", 0.9),))
+    hardly = (("wrinkle", 0.07), ("crack", 0.06))  # of twenty kinds: it says nothing
+    assert not any("Could be" in line for line in render.summary_lines(finding(kinds=hardly)))
+    assert "Could be" not in render.evidence_markdown((region(),), (), hardly)
 
 
 def test_odd_findings_are_worded() -> None:

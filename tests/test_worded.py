@@ -13,6 +13,7 @@ from assistant.worded import (
     asks_action,
     asks_cause,
     asks_checked,
+    asks_kind,
     asks_place,
     asks_sure,
     asks_use,
@@ -161,7 +162,8 @@ def test_a_cause_is_named_only_of_a_kind_that_is_likely():
     found = replace(finding("anomalous", 0.8), kinds=(("scratch", 0.31), ("crack", 0.2)))
     said = worded("What may have caused it?", found)
     assert "cannot be told" in said and "scratch is the likeliest kind of defect, at 31 % only" in said
-    assert "likeliest" not in worded("Cause?", replace(found, kinds=()))
+    for little in ((), (("wrinkle", 0.07),)):
+        assert "likeliest" not in worded("Cause?", replace(found, kinds=little))
     assert worded("Cause?", replace(found, kinds=(("scratch", 0.8),))) == ""  # the language model's to answer
     assert "no cause to name" in worded("What caused it?", finding("normal", 0.9))
     unsure = worded("What caused it?", replace(found, verdict="unsure", kinds=(("scratch", 0.8),)))
@@ -242,6 +244,29 @@ def test_where_it_is_follows_from_the_map_where_no_kind_is_likely() -> None:
     ):
         assert worded("Where is it?", other) == ""  # the language model's to answer
     assert wording("Where is it?", clip=True) is None
+
+
+@pytest.mark.parametrize(
+    ("question", "asked"),
+    [("What kind of defect is it?", True), ("Which type is it?", True), ("What sort of damage could it be?", True),
+     ("What kind?", True), ("What defect is this?", True), ("And what is the defect?", True),
+     ("What kind of part is it?", False), ("What is it?", False), ("Is it a crack?", False)],
+)  # fmt: skip
+def test_questions_for_the_kind_are_told_from_others(question: str, asked: bool) -> None:
+    assert asks_kind(question) is asked
+
+
+def test_a_kind_is_named_only_where_it_is_likely() -> None:
+    found = replace(finding("anomalous", 0.8), kinds=(("wrinkle", 0.23), ("crack", 0.2)))
+    ask = "What kind of defect is it?"
+    assert worded(ask, found) == (
+        "I cannot tell from the picture: wrinkle is the likeliest kind of defect, at 23 % only."
+    )
+    assert "wrinkle" not in worded(ask, replace(found, kinds=(("wrinkle", 0.07),)))
+    assert "not sure" in worded(ask, replace(found, verdict="unsure", kinds=(("wrinkle", 0.8),)))
+    for other in (replace(found, kinds=(("wrinkle", 0.8),)), replace(found, verdict="normal")):
+        assert worded(ask, other) == ""  # the language model's to answer
+    assert wording(ask, clip=True) is None
 
 
 def test_every_sentence_that_is_taught_for_no_place_is_known_as_one() -> None:
