@@ -191,8 +191,10 @@ def asks_kind(question: str) -> bool:
 
 
 def kind_answer(finding: Finding) -> str:
-    """The answer to `asks_kind` where no LIKELY kind is found; "" where one is, or nothing is wrong."""
-    if finding.verdict == "normal" or (finding.verdict == "anomalous" and is_likely(finding.kinds)):
+    """The answer to `asks_kind` where no LIKELY kind is found; "" where one is, and where none is looked for."""
+    if finding.verdict == "normal" or not finding.kinds:
+        return ""
+    if finding.verdict == "anomalous" and is_likely(finding.kinds):
         return ""
     if finding.verdict == "unsure":
         return "Whether anything is wrong is not sure, so no kind of defect can be named yet."
@@ -294,7 +296,7 @@ def where_words(finding: Finding) -> str:
 
     The language model has learned that a look without a kind mostly has no place either.
     """
-    if finding.verdict != "anomalous" or not finding.regions or is_likely(finding.kinds):
+    if finding.verdict != "anomalous" or not finding.regions or not finding.kinds or is_likely(finding.kinds):
         return ""
     first, *others = finding.regions
     also = list(dict.fromkeys(in_place(region.place) for region in others if region.place != first.place))[:2]

@@ -264,8 +264,12 @@ def test_a_kind_is_named_only_where_it_is_likely() -> None:
     )
     assert "wrinkle" not in worded(ask, replace(found, kinds=(("wrinkle", 0.07),)))
     assert "not sure" in worded(ask, replace(found, verdict="unsure", kinds=(("wrinkle", 0.8),)))
-    for other in (replace(found, kinds=(("wrinkle", 0.8),)), replace(found, verdict="normal")):
-        assert worded(ask, other) == ""  # the language model's to answer
+    for other in (
+        replace(found, kinds=(("wrinkle", 0.8),)),
+        replace(found, verdict="normal"),
+        replace(found, kinds=()),
+    ):
+        assert worded(ask, other) == ""  # the language model's to answer, also where the look judges no kinds at all
     assert wording(ask, clip=True) is None
 
 
