@@ -35,13 +35,17 @@ def commands(target: str) -> list[tuple[str, list[str]]]:
     )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.replace("\\\n", " ").splitlines()
-    return [(found[1], shlex.split(found[2])) for found in map(MODULE.search, lines) if found and found[1] != "venv"]
+    return [
+        (found[1], shlex.split(found[2]))
+        for found in map(MODULE.search, lines)
+        if found and found[1] not in ("venv", "pip")
+    ]
 
 
 @needs_make
 @pytest.mark.parametrize("target", ["train-embedded", "train-open", "leave-out", "eval-val"])
 def test_the_commands_of_a_target_take_their_options(target):
-    found = [(module, words) for module, words in commands(target) if not module.startswith("pip")]
+    found = commands(target)
     assert found
     for name, words in found:
         module = importlib.import_module(name)
