@@ -1,5 +1,5 @@
-"""Answers that are worded from the finding: may it be used, how sure is it, what was checked, how is a place; and what
-caused it, what to do, where it is and of which kind, where no kind of defect is likely enough to tell.
+"""Answers that are worded from the finding: may it be used, how sure is it, what was checked, how is a place, what
+caused it and what to do; and where it is and of which kind, where no kind of defect is likely enough to tell.
 
 What was measured, or follows from a rule, is not left to how words come out.
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from assistant.knowledge import KINDS, Kind
 from assistant.prompts import POSSIBLE, asks_verdict, in_place, is_likely, percent, places_in, says_yes
 from assistant.types import Finding, Region, Verdict
 
@@ -159,17 +160,26 @@ def asks_cause(question: str) -> bool:
 
 
 def cause_words(finding: Finding) -> str:
-    """The answer to `asks_cause` where no LIKELY kind of defect is found; "" where one is, which may have causes."""
+    """The answer to `asks_cause`: what is known of a LIKELY kind of defect; "" for one of which nothing is known."""
     if finding.verdict == "normal":
         return "Nothing looks wrong here, so there is no cause to name."
     if finding.verdict == "unsure":
         return "Whether anything is wrong is not sure, so no cause can be named yet."
     if is_likely(finding.kinds):
-        return ""
+        kind = KINDS.get(finding.kinds[0][0])
+        if kind is None:
+            return ""
+        *some, last = kind.causes
+        causes = ", or from ".join(filter(None, [", from ".join(some), last]))
+        return f"{_sentence(kind.noun)} may come from {causes}; the picture alone cannot tell."
     return (
         f"That cannot be told from the picture: {_likeliest(finding.kinds)}. "
         "How the part was made and handled would tell more."
     )
+
+
+def _sentence(words: str) -> str:
+    return words[:1].upper() + words[1:]
 
 
 def _likeliest(kinds: Sequence[tuple[str, float]]) -> str:
@@ -214,13 +224,14 @@ def asks_action(question: str) -> bool:
 
 
 def action_words(finding: Finding) -> str:
-    """The answer to `asks_action` where no LIKELY kind of defect is found; "" where one is, which has advice."""
+    """The answer to `asks_action`: what is known of a LIKELY kind of defect; "" for one of which nothing is known."""
     if finding.verdict == "normal":
         return "Nothing looks wrong here, so nothing has to be done."
     if finding.verdict == "unsure":
         return use_words(finding.verdict, finding.confidence, finding.regions, ())
     if is_likely(finding.kinds):
-        return ""
+        kind = KINDS.get(finding.kinds[0][0])
+        return f"{_sentence(', then '.join(kind.actions[:2]))}." if kind else ""
     place = f"the {finding.regions[0].place}" if finding.regions else "it"
     return f"Set it aside and have a person check {place}: what to do depends on what kind of defect it is."
 
@@ -231,6 +242,8 @@ _CAUSE = (
     "it was probably caused", "it may have been caused", "probably caused",
 )  # fmt: skip
 """How sentences begin that name a cause."""
+_ACTION = ("to do:", "next step:", "best to ", "i would ")
+"""How sentences begin that say what to do."""
 _UNCLEAR = "What kind of defect it is stays unclear."
 _BETWEEN = re.compile(r"(?<=[.!?])(?=\s)")
 _NO_PLACE = re.compile(
@@ -243,11 +256,12 @@ _NO_PLACE = re.compile(
 def founded(
     pieces: Iterable[str], question: str, kinds: Sequence[tuple[str, float]], regions: Sequence[Region] = ()
 ) -> Iterator[str]:
-    """Pieces of an answer as they are given; where no kind of defect is LIKELY, none is told as if it were.
+    """Sentences of an answer to whether anything is wrong, with nothing in them that is not known; others as they come.
 
-    Of an answer to whether anything is wrong the sentences that name a cause are left out then, as `cause_words` says a
-    moment later that none can be told, and a whole "Yes" ends by saying that the kind is unclear. What says that there
-    is no single place says where the map's first region is. Sentences come as wholes.
+    Causes and advice are those of the LIKELY kind of defect, see `knowledge`: where another is named, its first one
+    stands instead. Where no kind is LIKELY, what names a cause is left out, as `cause_words` says a moment later that
+    none can be told, and a whole "Yes" ends by saying that the kind is unclear. What says that there is no single place
+    says where the map's first region is.
 
     Args:
         pieces: text of the language model as it comes.
@@ -255,8 +269,12 @@ def founded(
         kinds: of the look, the likeliest first.
         regions: of the look, the most suspicious one first; () leaves what is said of the map as it is.
     """
-    if is_likely(kinds) or not asks_verdict(question):
+    if not asks_verdict(question):
         yield from pieces
+        return
+    if is_likely(kinds):
+        kind = KINDS.get(kinds[0][0])
+        yield from (_known(sentence, kind) for sentence in _sentences(pieces)) if kind else pieces
         return
     where = f" {in_place(regions[0].place)}, {percent(regions[0].area)} of the picture" if regions else ""
     said = ""
@@ -268,6 +286,16 @@ def founded(
         yield told
     if says_yes(said) and said.endswith((".", "!", "?")):  # not one that was stopped
         yield f" {_UNCLEAR}"
+
+
+def _known(sentence: str, kind: Kind) -> str:
+    """A sentence with its space before it; one that names a cause or advice of another kind names one of this."""
+    begins, space = sentence.lstrip().lower(), sentence[: len(sentence) - len(sentence.lstrip())]
+    if begins.startswith(_CAUSE) and not any(cause in sentence for cause in kind.causes):
+        return f"{space}It may come from {kind.causes[0]}; the picture alone cannot prove it."
+    if begins.startswith(_ACTION) and not any(action in sentence for action in kind.actions):
+        return f"{space}Next step: {kind.actions[0]}."
+    return sentence
 
 
 def _sentences(pieces: Iterable[str]) -> Iterator[str]:
@@ -301,8 +329,7 @@ def where_words(finding: Finding) -> str:
     first, *others = finding.regions
     also = list(dict.fromkeys(in_place(region.place) for region in others if region.place != first.place))[:2]
     more = f"; another spot {' and one '.join(also)}" if also else ""
-    said = in_place(first.place)
-    return f"{said[0].upper()}{said[1:]}, about {percent(first.area)} of the picture{more}."
+    return f"{_sentence(in_place(first.place))}, about {percent(first.area)} of the picture{more}."
 
 
 def unsure_place_words(regions: Sequence[Region]) -> str:

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from assistant.command import run
 from assistant.errors import RecordError
+from assistant.knowledge import kind_of
 from assistant.regions import find_regions
 from data.augment import hard_normal
 from data.clip_talks import write_talks as write_clip_talks
@@ -29,7 +30,6 @@ from data.clips import read_clips
 from data.event_sets import write_equal, write_events
 from data.exam_sets import write_questions, write_visa_dr
 from data.instruct import Facts, conversation
-from data.knowledge import kind_of
 from data.layouts import AUTO, LAYOUTS, read_records, root_of
 from data.layouts_talks import llava
 from data.parquet import relative, write_records

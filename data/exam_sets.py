@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from assistant.knowledge import canonical, kind_of
 from assistant.prompts import DEFAULT_QUESTION, percent, size_word
 from assistant.regions import cells_of
 from data.exams import LIST
 from data.instruct import Facts, ask
-from data.knowledge import canonical, kind_of
 from data.products import draw_product
 from data.schema import Record
 from data.synth import draw_defect

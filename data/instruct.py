@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from assistant.knowledge import KINDS, UNKNOWN, Kind, severity
 from assistant.picture import PictureFacts
 from assistant.prompts import DEFAULT_QUESTION, SPOKEN_REGIONS, in_place, percent, size_word
 from assistant.regions import MAX_REGIONS
 from assistant.types import PLACES, Region
-from data.knowledge import KINDS, UNKNOWN, Kind, severity
 from data.phrases import ANSWERS, say, sentence_case, spoken
 from data.questions import BRIEF, FINE, QUESTIONS, VERDICT
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from assistant.knowledge import canonical, kind_in
 from assistant.prompts import says_yes
-from data.knowledge import canonical, kind_in
 from eval.text_metrics import rouge_l
 
 MERGED = {"Object Structure": "Object Analysis", "Object Details": "Object Analysis"}

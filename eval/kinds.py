@@ -1,6 +1,6 @@
 """Whether words and look name the right kind of defect, against the kind that the set states.
 
-A set's defect types and the words of an answer are both brought to the names of `data.knowledge`. What counts are
+A set's defect types and the words of an answer are both brought to the names of `assistant.knowledge`. What counts are
 anomalous pictures whose kind is known and whose answer says yes: an answer that sees no defect cannot name one, and is
 counted by the verdict's figures.
 """
@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from assistant.knowledge import canonical, kind_in
 from assistant.prompts import says_yes
-from data.knowledge import canonical, kind_in
 
 NO_KIND = "no kind"
 """Column of the confusion table for an answer that says yes and names no kind."""

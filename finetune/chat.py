@@ -22,6 +22,7 @@ from transformers import Trainer, TrainingArguments
 
 from assistant.command import run
 from assistant.inspector import Inspector
+from assistant.knowledge import KINDS, UNKNOWN, canonical
 from assistant.loading import compose
 from assistant.look_model import TOKEN_KINDS, LookTokens
 from assistant.modeling import LookTwiceForConditionalGeneration
@@ -32,7 +33,6 @@ from assistant.prompts import asks_verdict, is_likely, verdict_text
 from assistant.prompts import conversation as messages_of
 from assistant.weights import ADAPTER_FOLDER, LANGUAGE_FILE, LANGUAGE_PARTS, load_parts, save_parts
 from data.instruct import Facts, conversation
-from data.knowledge import KINDS, UNKNOWN, canonical
 from finetune.checkpoint import MarkComplete, last_complete
 from finetune.features import feature_files
 from finetune.looks import KnownLook, generator, make_looks, read_looks

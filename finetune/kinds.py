@@ -21,10 +21,10 @@ from tqdm import tqdm
 
 from assistant.command import run
 from assistant.errors import RecordError
+from assistant.knowledge import canonical
 from assistant.look_model import LookModel
 from assistant.profiles import read_profile
 from assistant.weights import LOOK_FILE, LOOK_PARTS, load_parts, save_parts
-from data.knowledge import canonical
 from finetune.features import choose, feature_files, read_batch
 from finetune.stage import new_model
 

@@ -27,12 +27,12 @@ from tqdm import tqdm
 
 from assistant.command import run
 from assistant.errors import RecordError
+from assistant.knowledge import canonical
 from assistant.loading import compose
 from assistant.look_model import LookModel
 from assistant.memory import see
 from assistant.profiles import read_profile
 from assistant.weights import CALIBRATION_FILE
-from data.knowledge import canonical
 from data.schema import Record
 from finetune.gain_cases import LEAST, MOST, Sight, memory_of
 from finetune.leave_out import left_out_judges

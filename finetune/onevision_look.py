@@ -20,6 +20,7 @@ from assistant.anyres import join_views, stitch
 from assistant.calibration import Calibration
 from assistant.configuration import LookTwiceVisionConfig
 from assistant.errors import RecipeError, RecordError, WeightsError
+from assistant.knowledge import KINDS, canonical
 from assistant.look_model import LookOutput
 from assistant.onevision import OneVision, OneVisionLook
 from assistant.onevision_config import OneVisionConfig, config_for
@@ -29,7 +30,6 @@ from assistant.packaged import dtype_of
 from assistant.profiles import Profile
 from assistant.reference import References, residuals
 from assistant.weights import CALIBRATION_FILE, LOOK_FILE, LOOK_PARTS, load_parts, read_config, save_parts
-from data.knowledge import KINDS, canonical
 from finetune.dataset import LookDataset, Mix, Sample
 from finetune.estimate import look_estimate, refuse_what_will_not_fit
 from finetune.large import fit, is_main, note_training, updates_of

@@ -18,13 +18,13 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from assistant.batch_store import write_whole
 from assistant.configuration import LookTwiceConfig
+from assistant.knowledge import canonical
 from assistant.look_model import LookModel, LookOutput
 from assistant.packaged import fill_tower
 from assistant.profiles import Profile
 from assistant.reference import Residuals
 from assistant.vision import VisionFeatures
 from assistant.weights import LOOK_PARTS, read_config
-from data.knowledge import canonical
 from finetune.features import Batch, choose, read_batch
 from finetune.losses import dice_loss, focal_loss
 

@@ -20,10 +20,10 @@ from transformers.utils import logging
 from assistant.calibration import Calibration
 from assistant.configuration import LookTwiceVisionConfig
 from assistant.errors import RecordError
+from assistant.knowledge import KINDS, UNKNOWN
 from assistant.picture import picture_facts
 from assistant.processing import normalise
 from assistant.profiles import read_profile
-from data.knowledge import KINDS, UNKNOWN
 from data.schema import Record
 from finetune.calibrate import agreement, pixel_cut, platt
 from finetune.chat import PRODUCTS, ChatTrainer, ConversationDataset, collate, facts_of, prepare, supervised

@@ -17,6 +17,7 @@ LAYERS = [
         "entries", "fusion", "threshold", "familiar", "clip_decoder", "gauge", "suggest",
         "exchange", "clip_plan", "clip_gains", "spans", "motion", "alignment", "clip_words", "views", "tiling",
         "versions", "corrections", "answer", "chart", "clip_answer", "worded", "asked", "in_place", "mirrors",
+        "knowledge",
     },
     {"clip_reader", "sources", "clip_preview"},
     {"own_residual"},
@@ -39,7 +40,19 @@ LAYERS = [
     {"report", "report_data", "report_pdf", "batch_command"},
 ]  # fmt: skip
 """Modules of `assistant`, lowest first; a module imports from its own layer or from those below."""
-LEAVES = {"errors", "types", "cache", "command", "media", "regions", "picture", "prompts", "corrections", "clip_words"}
+LEAVES = {
+    "errors",
+    "types",
+    "cache",
+    "command",
+    "media",
+    "regions",
+    "picture",
+    "prompts",
+    "corrections",
+    "clip_words",
+    "knowledge",
+}
 """What `data` may import of `assistant`: no torch in there."""
 
 

@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from assistant.knowledge import KINDS, SEVERITIES, UNKNOWN, kinds_in, severity
 from assistant.picture import BRIGHTNESSES, COLOURS, ORIENTATIONS, STRUCTURES, PictureFacts
 from assistant.prompts import DEFAULT_QUESTION, SPOKEN_REGIONS, percent, places_in, says_yes, size_word
 from assistant.types import PLACES, Region
 from data.instruct import COUNTS, TOPICS, Facts, ask, conversation, verdict_answer
-from data.knowledge import KINDS, SEVERITIES, UNKNOWN, kinds_in, severity
 from data.layouts_talks import llava
 from data.phrases import ANSWERS, expand, say
 from data.questions import BRIEF, FINE, QUESTIONS, VERDICT

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from assistant.knowledge import KINDS, SEVERITIES, UNKNOWN, canonical, kind_in, kind_of, kinds_in, severity
 from data.defects import GENERATORS
-from data.knowledge import KINDS, SEVERITIES, UNKNOWN, canonical, kind_in, kind_of, kinds_in, severity
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from skimage.measure import regionprops
 from sklearn.metrics import balanced_accuracy_score, precision_recall_fscore_support
 from torchvision.ops import box_iou
 
+from assistant.knowledge import canonical, kind_in
 from assistant.types import PLACES
-from data.knowledge import canonical, kind_in
 from eval import clips, exams, kinds, metrics
 from eval.levels import seen
 from eval.text_metrics import rouge_l

@@ -11,10 +11,10 @@ from torch import nn
 
 from assistant.configuration import LookTwiceConfig
 from assistant.errors import ProfileError, WeightsError
+from assistant.knowledge import KINDS
 from assistant.packaged import dtype_of, package_file
 from assistant.profiles import profile_names, read_profile
 from assistant.weights import load_parts, read_config, save_parts
-from data.knowledge import KINDS
 
 
 def net(seed: int) -> nn.ModuleDict:

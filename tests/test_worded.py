@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from assistant.knowledge import KINDS
 from assistant.prompts import DEFAULT_QUESTION, asks_verdict, places_in
 from assistant.types import ClipFacts, Finding, FrameScore, Region, Timings
 from assistant.worded import (
@@ -23,7 +24,7 @@ from assistant.worded import (
     use_words,
     wording,
 )
-from data.phrases import ANSWERS
+from data.phrases import ANSWERS, expand
 
 
 @pytest.mark.parametrize(
@@ -164,7 +165,11 @@ def test_a_cause_is_named_only_of_a_kind_that_is_likely():
     assert "cannot be told" in said and "scratch is the likeliest kind of defect, at 31 % only" in said
     for little in ((), (("wrinkle", 0.07),)):
         assert "likeliest" not in worded("Cause?", replace(found, kinds=little))
-    assert worded("Cause?", replace(found, kinds=(("scratch", 0.8),))) == ""  # the language model's to answer
+    assert worded("Cause?", replace(found, kinds=(("scratch", 0.8),))) == (
+        "A scratch may come from rubbing against something hard, from careless handling or transport, or from a hard "
+        "particle dragged over the surface; the picture alone cannot tell."
+    )
+    assert worded("Cause?", replace(found, kinds=(("unheard of", 0.8),))) == ""  # the language model's to answer
     assert "no cause to name" in worded("What caused it?", finding("normal", 0.9))
     unsure = worded("What caused it?", replace(found, verdict="unsure", kinds=(("scratch", 0.8),)))
     assert "is not sure" in unsure and "defect" not in unsure  # nothing is presumed that the verdict does not say
@@ -188,7 +193,10 @@ def test_advice_is_given_of_a_likely_kind_and_else_a_person_is_to_look() -> None
     said = worded("What should I do?", found)
     assert said.startswith("Set it aside and have a person check the top left: what to do depends on what kind")
     likely = replace(found, kinds=(("scratch", 0.8),))
-    assert worded("What should I do?", likely) == ""  # the language model's to answer
+    assert worded("What should I do?", likely) == (
+        "Check the handling path for hard contacts, then feel its depth and compare with the finish limits."
+    )
+    assert worded("What should I do?", replace(found, kinds=(("unheard of", 0.8),))) == ""
     assert "nothing has to be done" in worded("What now?", finding("normal", 0.9))
     unsure = worded("What should I do?", replace(likely, verdict="unsure"))
     assert unsure == "This picture cannot decide it: have a person check it, the top left first."
@@ -203,7 +211,29 @@ def test_a_cause_is_left_out_of_an_answer_where_no_kind_is_likely(size: int) -> 
     pieces = [said[start : start + size] for start in range(0, len(said), size)]
     assert "".join(founded(pieces, DEFAULT_QUESTION, [("scratch", 0.4), ("crack", 0.3)])) == without
     assert "".join(founded(pieces, DEFAULT_QUESTION, ())) == without
-    assert "".join(founded(pieces, DEFAULT_QUESTION, [("scratch", 0.6)])) == said
+    assert "".join(founded(pieces, DEFAULT_QUESTION, [("unheard of", 0.6)])) == said
+
+
+@pytest.mark.parametrize("size", [1, 3, 200])
+def test_causes_and_advice_are_those_of_the_kind(size: int) -> None:
+    def told(said: str) -> str:
+        pieces = [said[start : start + size] for start in range(0, len(said), size)]
+        return "".join(founded(pieces, DEFAULT_QUESTION, [("scratch", 0.9)]))
+
+    made_up = (
+        "Yes. I see a scratch. Most likely it comes from scale that was underestimated; who knows. Next step: sing."
+    )
+    assert told(made_up) == (
+        "Yes. I see a scratch. It may come from rubbing against something hard; the picture alone cannot prove it. "
+        "Next step: check the handling path for hard contacts."
+    )
+    known = KINDS["scratch"]
+    for cause, action in zip(known.causes, known.actions, strict=False):
+        said = f"Yes. I see a scratch. A likely cause is {cause}. To do: {action}."
+        assert told(said) == said
+    for phrase in ANSWERS["action"]:
+        for plain in expand(phrase):
+            assert told(plain.format(action="sing")) == f"Next step: {known.actions[0]}.", plain
 
 
 @pytest.mark.parametrize("size", [1, 3, 200])
@@ -212,7 +242,8 @@ def test_a_kind_that_is_not_likely_is_said_to_be_unclear(size: int) -> None:
     pieces = [said[start : start + size] for start in range(0, len(said), size)]
     unclear = "Yes. I find a wrinkle in the top left. What kind of defect it is stays unclear."
     assert "".join(founded(pieces, DEFAULT_QUESTION, [("wrinkle", 0.23)])) == unclear
-    assert "".join(founded(pieces, DEFAULT_QUESTION, [("wrinkle", 0.5)])) == said
+    likely = "".join(founded(pieces, DEFAULT_QUESTION, [("wrinkle", 0.5)]))
+    assert likely.startswith("Yes. I find a wrinkle in the top left. It may come from ") and "unclear" not in likely
     assert "".join(founded(pieces, "What do you see in the top left?", [("wrinkle", 0.23)])) == said
     assert (
         "".join(founded(["No. ", "Nothing is wrong."], DEFAULT_QUESTION, [("wrinkle", 0.23)]))
