@@ -273,8 +273,10 @@ def founded(
         yield from pieces
         return
     if is_likely(kinds):
-        kind = KINDS.get(kinds[0][0])
-        yield from (_known(sentence, kind) for sentence in _sentences(pieces)) if kind else pieces
+        kind, begun = KINDS.get(kinds[0][0]), ""
+        for sentence in _sentences(pieces):
+            yield _known(sentence, kind) if kind and says_yes(begun) else sentence
+            begun = begun or sentence
         return
     where = f" {in_place(regions[0].place)}, {percent(regions[0].area)} of the picture" if regions else ""
     said = ""

@@ -227,13 +227,15 @@ def test_causes_and_advice_are_those_of_the_kind(size: int) -> None:
         "Yes. I see a scratch. It may come from rubbing against something hard; the picture alone cannot prove it. "
         "Next step: check the handling path for hard contacts."
     )
+    fine = "No. I would pass it. Best to leave it as it is."  # nothing is wrong: there is no advice to mend
+    assert told(fine) == fine
     known = KINDS["scratch"]
     for cause, action in zip(known.causes, known.actions, strict=False):
         said = f"Yes. I see a scratch. A likely cause is {cause}. To do: {action}."
         assert told(said) == said
     for phrase in ANSWERS["action"]:
         for plain in expand(phrase):
-            assert told(plain.format(action="sing")) == f"Next step: {known.actions[0]}.", plain
+            assert told(f"Yes. {plain.format(action='sing')}") == f"Yes. Next step: {known.actions[0]}.", plain
 
 
 @pytest.mark.parametrize("size", [1, 3, 200])
