@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from PIL import Image
 from safetensors.torch import load_file
 from transformers.utils import logging
 
@@ -27,6 +26,7 @@ from assistant.weights import LOOK_FILE
 from finetune import look
 from finetune.dataset import Sample
 from finetune.onevision_look import ViewStage, collate
+from tests.squares import write_squares
 from tests.tiny_onevision import tiny_checkpoint, tiny_expert
 
 ROOT = Path(__file__).parents[1]
@@ -40,20 +40,7 @@ QUICK = {
 
 @pytest.fixture(scope="module")
 def labelled(tmp_path_factory):
-    """Six pictures of one product, half of them with a dark square and its mask."""
-    folder = tmp_path_factory.mktemp("set")
-    rows = []
-    for number in range(6):
-        pixels = np.random.default_rng(number).integers(100, 130, (60, 70, 3), dtype=np.uint8)
-        mask = np.zeros((60, 70), np.uint8)
-        if number % 2:
-            pixels[20:35, 30:45], mask[20:35, 30:45] = 0, 255
-        Image.fromarray(pixels).save(folder / f"{number}.png")
-        Image.fromarray(mask).save(folder / f"m{number}.png")
-        rows.append({"image": f"{number}.png", "dataset": "d", "category": "c", "label": number % 2, "fold": "train",
-                     "defect": ("good", "hole")[number % 2], "mask": (None, f"m{number}.png")[number % 2]})  # fmt: skip
-    (folder / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return folder
+    return write_squares(tmp_path_factory.mktemp("set"), 6, "d")
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import re
 import shlex
@@ -12,15 +11,14 @@ import subprocess
 from pathlib import Path
 
 import click
-import numpy as np
 import pytest
 import typer
-from PIL import Image
 
 from assistant.profiles import read_profile
 from assistant.weights import LOOK_FILE
 from finetune.leave_out import main as leave_out
 from finetune.look import train
+from tests.squares import write_squares
 
 ROOT = Path(__file__).parents[1]
 MODULE = re.compile(r"-m (\S+)(.*)")
@@ -92,24 +90,8 @@ def test_no_stage_starts_before_what_it_is_made_from():
     assert parts == ["look", "references", "words"]
 
 
-@pytest.fixture
-def shapes(tmp_path) -> Path:
-    """Twelve pictures of one product, half of them with a dark square and its mask; none of them is held out."""
-    rows = []
-    for number in range(12):
-        pixels = np.random.default_rng(number).integers(100, 130, (70, 70, 3), dtype=np.uint8)
-        mask = np.zeros((70, 70), np.uint8)
-        if number % 2:
-            pixels[20:35, 30:45], mask[20:35, 30:45] = 0, 255
-        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
-        Image.fromarray(mask).save(tmp_path / f"m{number}.png")
-        rows.append({"image": f"{number}.png", "dataset": "ksdd", "category": "c", "label": number % 2, "fold": "train",
-                     "defect": ("good", "hole")[number % 2], "mask": (None, f"m{number}.png")[number % 2]})  # fmt: skip
-    (tmp_path / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return tmp_path
-
-
-def test_features_are_made_ahead_and_weights_without_a_verdict_on_them(shapes, tmp_path, monkeypatch, capsys):
+def test_features_are_made_ahead_and_weights_without_a_verdict_on_them(tmp_path, monkeypatch, capsys):
+    shapes = write_squares(tmp_path, 12, "ksdd")
     weights = read_profile("embedded").weights / LOOK_FILE
     before = weights.read_bytes()
     monkeypatch.setattr("finetune.look.HELD_BATCHES", 1)
